@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import threading
+from collections import Counter
 from contextlib import ExitStack, suppress
 
 from ugsd_lab.bench.emulated_link import Direction, EmulatedLink, LinkConditions
@@ -25,19 +26,20 @@ class FaultyLink(EmulatedLink):
         self, target: tuple[str, int], conditions: LinkConditions | None = None, *, seed: int = 0
     ) -> None:
         super().__init__(target, conditions, seed=seed)
-        self.up_bytes = 0
-        """How many bytes devices sent into the link."""
         self._healthy = self.conditions
-        self._set_faults()
+        self.restore()
 
-    def _set_faults(self) -> None:
+    def restore(self) -> None:
+        """End all faults; connections go on."""
         self._is_stalled = self._is_half_open = self._corrupts = False
         self._down_bytes_before_reset: int | None = None
         self._flap: tuple[float, float, float] | None = None
+        self._handshake_bytes: int | None = None
+        self._up_bytes: Counter[int] = Counter()
 
     def heal(self) -> None:
-        """End all faults, and restore the conditions. Connections that had faults are reset."""
-        self._set_faults()
+        """End all faults, restore the conditions, and reset all connections."""
+        self.restore()
         self.conditions = self._healthy
         self.reset_all()
 
@@ -51,6 +53,11 @@ class FaultyLink(EmulatedLink):
     def half_open(self) -> None:
         """Accept and swallow all bytes: the other side has gone, without a sign."""
         self._is_half_open = True
+
+    def swallow_after(self, up_bytes: int) -> None:
+        """Swallow what a device sends after the first ``up_bytes`` of a connection, so that a
+        handshake succeeds and no question is answered."""
+        self._handshake_bytes = up_bytes
 
     def reset_after(self, down_bytes: int) -> None:
         """Reset the connection when it has relayed ``down_bytes`` more from the verifier; with 0,
@@ -69,8 +76,6 @@ class FaultyLink(EmulatedLink):
         return self._is_up()
 
     async def relayed(self, number: int, direction: Direction, data: bytes) -> bytes:
-        if direction is Direction.UP:
-            self.up_bytes += len(data)
         while self._is_stalled:
             await asyncio.sleep(0.01)
         if not self._is_up() or (direction is Direction.UP and self._down_bytes_before_reset == 0):
@@ -78,8 +83,10 @@ class FaultyLink(EmulatedLink):
         if self._is_half_open:
             return b""
         if direction is Direction.DOWN:
-            data = self._damaged(data)
-        return data
+            return self._damaged(data)
+        self._up_bytes[number] += len(data)
+        limit = self._handshake_bytes
+        return b"" if limit is not None and self._up_bytes[number] > limit else data
 
     def _damaged(self, data: bytes) -> bytes:
         if self._corrupts:

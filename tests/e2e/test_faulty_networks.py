@@ -23,6 +23,7 @@ from ugsd_privacy.ledger import Ledger
 from ugsd_sdk.caption import Caption
 from ugsd_sdk.captioner import Captioner
 from ugsd_sdk.connection import verifier_connection as link_module
+from ugsd_sdk.connection.link_state import LinkState
 from ugsd_sdk.decoding.policy import AlwaysEscalate
 from ugsd_sdk.errors import TransportError
 from ugsd_sdk.settings.config import Settings, VerifierSettings
@@ -40,6 +41,9 @@ SHARE = 1.1
 """Of its deadline, a caption may wait so much."""
 UNREACHABLE, MISBEHAVED, DEADLINE = "verifier_unreachable", "verifier_misbehaved", "deadline"
 CIRCUIT = "circuit_open"
+FEW = link_module.FAILURES_TO_OPEN
+HANDSHAKE_BYTES = 2700
+"""More than a device sends for its handshake, and less than with a question in addition."""
 BETWEEN = {"round_trip_s": 0.05}
 
 pytestmark = pytest.mark.skipif(
@@ -228,9 +232,35 @@ def test_flapping_network_costs_few_captions_their_deadline(
         assert why_of(caption.unverified_reason) in {None, UNREACHABLE, CIRCUIT}
         waits.append(caption.latency_ms.wait)
         time.sleep(0.1)
-    assert sum(wait > 900 * DEADLINE_S for wait in waits) <= link_module.FAILURES_TO_OPEN
+    assert sum(wait > 900 * DEADLINE_S for wait in waits) <= FEW
     link.heal()
     device.assert_recovers()
+
+
+@pytest.mark.parametrize("failures_to_open", [FEW, 100], ids=["", "without"])
+def test_silent_verifier_costs_few_captions_their_deadline(
+    device: Device, link: FaultyLink, monkeypatch: pytest.MonkeyPatch, failures_to_open: int
+) -> None:
+    """A verifier that connects and never answers: without the circuit breaker, each new session
+    costs another caption its deadline."""
+    monkeypatch.setattr(link_module, "FAILURES_TO_OPEN", failures_to_open)
+    monkeypatch.setattr(link_module, "_LATE_ANSWER_TIMEOUT_S", 0.0)
+    link.swallow_after(HANDSHAKE_BYTES)
+    device.open(link.url)
+    device.connect()
+    connection = device.captioner._load().link
+    assert connection is not None
+    reasons = []
+    for _ in range(24):
+        caption = device.caption()
+        reasons.append(why_of(caption.unverified_reason))
+        if connection.state is LinkState.BACKING_OFF:
+            connection._retry_at_s = 0.0
+        if reasons.count(DEADLINE) > 2 * FEW or reasons[-2:] == [CIRCUIT] * 2:
+            break
+    asked = sum(caption.usage.num_frames for caption in device.captions)
+    assert (asked <= FEW) == (failures_to_open == FEW)
+    assert (reasons[-1] == CIRCUIT) == (failures_to_open == FEW)
 
 
 def addresses(monkeypatch: pytest.MonkeyPatch, *found: tuple[str, int]) -> str:
@@ -333,7 +363,7 @@ def test_lost_connection_is_replaced_when_pings_end(
     device.connect()
     link.half_open()
     time.sleep(2.0)
-    link._set_faults()
+    link.restore()
     assert device.why() is None, "a new connection"
     assert link.connections == 2
 
@@ -350,7 +380,7 @@ def test_sleep_is_noticed_before_the_charge(
     assert device.why() is None
     link.half_open()
     asleep_s = 3600.0
-    link._set_faults()
+    link.restore()
     assert device.why() is None, "a new connection"
     assert link.connections == 2
 

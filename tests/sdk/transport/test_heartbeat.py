@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
+from ugsd_sdk.concurrency.uptime import uptime_s
 from ugsd_sdk.transport.heartbeat import LOST_AFTER_S, PING_BYTES, PING_INTERVAL_S, Heartbeat
 
 START_S = 1000.0
@@ -95,6 +98,14 @@ def test_sleep_loses_a_connection_whose_pings_were_answered() -> None:
     assert not heart.is_lost(START_S + 15), "a nap"
     woken_s = START_S + 3600
     assert heart.is_lost(woken_s)
+
+
+def test_clock_counts_at_least_the_time_awake() -> None:
+    awake_s, first_s = time.monotonic(), uptime_s()
+    time.sleep(0.01)
+    assert uptime_s() - first_s >= 0.01
+    if hasattr(time, "CLOCK_BOOTTIME"):
+        assert first_s >= awake_s
 
 
 def test_schedule_makes_up_for_no_missed_ping() -> None:
