@@ -42,7 +42,7 @@ SHARE = 1.1
 UNREACHABLE, MISBEHAVED, DEADLINE = "verifier_unreachable", "verifier_misbehaved", "deadline"
 CIRCUIT = "circuit_open"
 FEW = link_module.FAILURES_TO_OPEN
-HANDSHAKE_BYTES = 2700
+HANDSHAKE_BYTES = 2600
 """More than a device sends for its handshake, and less than with a question in addition."""
 BETWEEN = {"round_trip_s": 0.05}
 
