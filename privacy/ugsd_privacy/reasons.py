@@ -18,7 +18,7 @@ from typing import Any, Self
 __all__ = ["Reason", "ReasonCode", "as_reason", "reason_label", "reason_text"]
 
 _MAX_DEPTH = 4
-"""Maximum nesting of reasons when they are read. This software nests two."""
+"""Maximum nesting of reasons when they are read. This software nests three."""
 
 
 class ReasonCode(StrEnum):
@@ -73,6 +73,9 @@ class ReasonCode(StrEnum):
     """The audit log does not extend its signed checkpoint."""
     VERIFIER_UNREACHABLE = "verifier_unreachable"
     """There is no connection to the verifier, or it was lost."""
+    CIRCUIT_OPEN = "circuit_open"
+    """The verifier failed several times in a row, the last time because of ``failure``. It is not
+    waited for until a trial connection succeeded."""
     TLS_FAILED = "tls_failed"
     """The verifier's certificate is not trusted, or it does not speak TLS."""
     DEADLINE = "deadline"
@@ -134,6 +137,7 @@ _LABELS: Mapping[ReasonCode, str] = {
     ReasonCode.LEDGER_MOVED: "ledger moved",
     ReasonCode.LOG_TAMPERED: "audit log tampered",
     ReasonCode.VERIFIER_UNREACHABLE: "verifier unreachable",
+    ReasonCode.CIRCUIT_OPEN: "not asked after failures in a row",
     ReasonCode.TLS_FAILED: "TLS failed",
     ReasonCode.DEADLINE: "deadline",
     ReasonCode.VERIFIER_REFUSED: "verifier refused",
@@ -186,7 +190,7 @@ class Reason:
     """An application's own words, or those of an earlier release."""
     failure: Reason | None = None
     """For a block that was sent: why it has no verdict. For ``AFTER_BLOCK``: why the block at
-    ``start`` was not verified."""
+    ``start`` was not verified. For ``CIRCUIT_OPEN``: the last failure."""
 
     def __post_init__(self) -> None:
         for name in _NUMBERS:
@@ -281,9 +285,12 @@ def reason_text(reason: Reason) -> str:
     text = _cause_text(reason)
     if reason.accepted is not None and reason.offered is not None:
         text += f"; {reason.accepted} of {reason.offered} accepted"
-    if reason.failure is not None and reason.code is not ReasonCode.AFTER_BLOCK:
+    if reason.failure is not None and reason.code not in _EXPLAINED_BY_FAILURE:
         text += f"; sent, but not verified: {reason_text(reason.failure)}"
     return text
+
+
+_EXPLAINED_BY_FAILURE = frozenset({ReasonCode.AFTER_BLOCK, ReasonCode.CIRCUIT_OPEN})
 
 
 def _cause_text(reason: Reason) -> str:
@@ -308,6 +315,8 @@ def _cause_text(reason: Reason) -> str:
             text += f": {refusal}"
         case Reason(code=ReasonCode.AFTER_BLOCK, start=int(start), failure=Reason() as failure):
             text = f"after the block at {start}: {reason_text(failure)}"
+        case Reason(code=ReasonCode.CIRCUIT_OPEN, failure=Reason() as failure):
+            text += f", the last: {reason_text(failure)}"
         case Reason(code=ReasonCode.APPLICATION | ReasonCode.OTHER, words=str(words)):
             text = words
         case Reason(

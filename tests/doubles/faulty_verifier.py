@@ -27,7 +27,7 @@ from ugsd_privacy.protocol.messages import (
 from ugsd_sdk.drafter.scripted import ScriptedDrafter
 
 from tests.doubles.device import accept, welcome_for
-from tests.doubles.recording_proxy import BINARY, CLOSE, parse_frame
+from tests.doubles.recording_proxy import BINARY, CLOSE, PING, PONG, parse_frame
 
 __all__ = [
     "BLOCK",
@@ -122,7 +122,7 @@ class Peer:
 
     def frame(self, *opcodes: int) -> bytes:
         """Return the payload of the next frame with one of the ``opcodes``, or of the next
-        message."""
+        message. Pings are answered meanwhile."""
         while True:
             while not (parsed := parse_frame(self._unread)):
                 self._unread += self.receive()
@@ -131,6 +131,8 @@ class Peer:
             assert masked, "a device masks"
             if head & 0x0F == CLOSE:
                 raise Gone
+            if head & 0x0F == PING:
+                self.send_frame(payload, PONG)
             if head & 0x0F in (opcodes or (BINARY,)):
                 return payload
 

@@ -22,6 +22,7 @@ from tests.doubles.listener import Listener
 __all__ = [
     "BINARY",
     "CLOSE",
+    "PING",
     "PONG",
     "PROXY_PING",
     "Conversation",

@@ -26,6 +26,7 @@ from ugsd_privacy.protocol.channel import FRAME_BYTES, HELLO_BYTES
 from tests.doubles.recording_proxy import (
     BINARY,
     CLOSE,
+    PING,
     PONG,
     PROXY_PING,
     Conversation,
@@ -167,8 +168,8 @@ def assert_every_byte_is_logged(
     assert len(conversation.request) == UPGRADE_BYTES + len(f"127.0.0.1:{port}")
     assert cut or not conversation.unread
     assert all(frame.masked for frame in conversation.frames)
-    whole = {0x80 | opcode for opcode in (BINARY, CLOSE, PONG)}
-    assert {frame.head for frame in conversation.frames} <= whole, "text, a part, or a ping"
+    whole = {0x80 | opcode for opcode in (BINARY, CLOSE, PING, PONG)}
+    assert {frame.head for frame in conversation.frames} <= whole, "text, or a part"
     application = conversation.of(BINARY)
     unlogged = [len(frame.payload) for frame in application if frame.record is None]
     assert unlogged == [], "bytes were sent that had not been logged"
@@ -176,6 +177,8 @@ def assert_every_byte_is_logged(
     assert sizes[:1] in ([], [HELLO_BYTES])
     assert set(sizes[1:]) <= set(FRAME_BYTES)
     assert {frame.payload for frame in conversation.of(PONG)} <= {PROXY_PING}
+    pings = [frame.payload for frame in conversation.of(PING)]
+    assert pings == [number.to_bytes(4, "big") for number in range(len(pings))]
     assert [frame.payload for frame in conversation.of(CLOSE)] in ([], [(1000).to_bytes(2, "big")])
 
 

@@ -31,6 +31,9 @@ WORDS = {
         "after the block at 5: "
         "blocks_per_day: 2 used of 2, and states without noise have no finite epsilon: set noise"
     ),
+    Reason(code=ReasonCode.CIRCUIT_OPEN, failure=Reason(code=ReasonCode.DEADLINE)): (
+        "not asked after failures in a row, the last: deadline"
+    ),
     Reason(code=ReasonCode.VERIFIER_REFUSED, refusal="overloaded"): "verifier refused: overloaded",
     as_reason("mine: 5"): "mine: 5",
 }

@@ -28,13 +28,16 @@ def endpoint_of(
 ) -> PinnedEndpoint | EmbeddedEndpoint:
     """Return the endpoint of an address, of ``embedded``, or of the caller's transport.
 
-    Raises :class:`ConfigError` for an unusable address, or if no key or root is pinned.
+    Only an address on another machine is reached through the settings' proxy. Raises
+    :class:`ConfigError` for an unusable address or proxy, or if no key or root is pinned.
     """
     if verifier == EMBEDDED:
         return EmbeddedEndpoint(home)
     if not isinstance(verifier, str):
         return PinnedEndpoint(verifier, _key(settings, home))
     is_here = WebSocketTransport(verifier).is_loopback
+    proxy = None if is_here else settings.proxy  # a proxy would connect to its own machine
+    WebSocketTransport(verifier, proxy=proxy)  # raises now for an unusable proxy
     key = _key(settings, home)
     if not is_here and settings.root is None:
         raise ConfigError(
@@ -42,7 +45,7 @@ def endpoint_of(
             "never be replaced: ask the operator to create a root (`ugsd-server root`) and sign a "
             "manifest (`ugsd-server manifest`), then set verifier_root and verifier_manifest"
         )
-    return PinnedEndpoint(lambda: WebSocketTransport(verifier), key)
+    return PinnedEndpoint(lambda: WebSocketTransport(verifier, proxy=proxy), key)
 
 
 def _key(settings: VerifierSettings, home: Home) -> Key:

@@ -123,7 +123,10 @@ class Exchange:
         with self._recording_failure():
             answer = self._receive()
             if isinstance(answer, Refusal):
-                raise VerifierRefused(str(answer.code))
+                refused = VerifierRefused(str(answer.code))
+                if self.traffic_shape is not TrafficShape.CONSTANT:  # a cover is never refused
+                    self._link.question_failed(refused)
+                raise refused
             handle = self._handle
             if handle is None or isinstance(answer, Cover) or answer.caption != handle.ordinal:
                 raise self._drop(
@@ -267,7 +270,8 @@ class Exchange:
                 raise VerifierMisbehaved(
                     f"the answer does not have the constant size: {ASK_OPERATOR}"
                 )
-        except VerifierTimeout:
+        except VerifierTimeout as error:
+            self._link.question_failed(error)
             raise
         except (TransportError, PrivacyError) as error:
             self._drop(error)

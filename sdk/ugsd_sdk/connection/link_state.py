@@ -1,12 +1,19 @@
 """The states of the link to a verifier::
 
-    IDLE ── start ──> CONNECTING ── session ──> READY ── drop(error) ──> BACKING_OFF
-     ^                   ^   └────── failure ──────┼───────────────────────^   │
-     └───── too old ─────┼─────────────────────────┘                           │
-                         └──────────── start, when the delay is over ──────────┘
+    IDLE          start ──> CONNECTING
+    CONNECTING    session ──> READY       failure ──> BACKING_OFF or CIRCUIT_OPEN
+    READY         too old ──> IDLE        failure ──> BACKING_OFF or CIRCUIT_OPEN
+    BACKING_OFF   start, when the delay is over ──> CONNECTING     failure ──> CIRCUIT_OPEN
+    CIRCUIT_OPEN  start, when the delay is over ──> TRIAL
+    TRIAL         session ──> READY       failure ──> CIRCUIT_OPEN
 
-*Start* is ``start_connecting()``. An idle link that is dropped backs off too, and ``stop()`` leads
-from any state to CLOSED.
+*Start* is ``start_connecting()``, and a *failure* is one of an attempt to connect, of a session, or
+of a question without a verdict. After several in a row the circuit is open, and TRIAL is what is
+called half-open elsewhere: in both, captions wait for nothing, and nothing is sealed or charged.
+Only a verdict that was used ends the row. So after a trial that led to a session, the next failure
+opens the circuit again.
+
+An idle link that is dropped has failed too, and ``stop()`` leads from any state to CLOSED.
 """
 
 from __future__ import annotations
@@ -23,20 +30,29 @@ class LinkState(StrEnum):
     IDLE = "idle"
     """There is no session; ``start_connecting()`` opens one."""
     CONNECTING = "connecting"
-    """A background thread is connecting."""
+    """A background thread is connecting, and one caption may wait for it."""
     READY = "ready"
     """There is a session."""
     BACKING_OFF = "backing off"
     """The last attempt or session failed; ``start_connecting()`` does nothing during a delay."""
+    CIRCUIT_OPEN = "circuit open"
+    """Several failures in a row; ``start_connecting()`` does nothing during a delay."""
+    TRIAL = "trial"
+    """The circuit is open, and a background thread is connecting. No caption waits for it."""
     CLOSED = "closed"
     """The link never connects again."""
 
 
+_FAILED = frozenset({LinkState.BACKING_OFF, LinkState.CIRCUIT_OPEN})
 TRANSITIONS: Mapping[LinkState, frozenset[LinkState]] = {
-    LinkState.IDLE: frozenset({LinkState.CONNECTING, LinkState.BACKING_OFF, LinkState.CLOSED}),
-    LinkState.CONNECTING: frozenset({LinkState.READY, LinkState.BACKING_OFF, LinkState.CLOSED}),
-    LinkState.READY: frozenset({LinkState.IDLE, LinkState.BACKING_OFF, LinkState.CLOSED}),
-    LinkState.BACKING_OFF: frozenset({LinkState.CONNECTING, LinkState.CLOSED}),
+    LinkState.IDLE: _FAILED | {LinkState.CONNECTING, LinkState.CLOSED},
+    LinkState.CONNECTING: _FAILED | {LinkState.READY, LinkState.CLOSED},
+    LinkState.READY: _FAILED | {LinkState.IDLE, LinkState.CLOSED},
+    LinkState.BACKING_OFF: frozenset(
+        {LinkState.CONNECTING, LinkState.CIRCUIT_OPEN, LinkState.CLOSED}
+    ),
+    LinkState.CIRCUIT_OPEN: frozenset({LinkState.TRIAL, LinkState.CLOSED}),
+    LinkState.TRIAL: frozenset({LinkState.READY, LinkState.CIRCUIT_OPEN, LinkState.CLOSED}),
     LinkState.CLOSED: frozenset(),
 }
 """The states that may follow each state; any other transition is a bug of this package."""

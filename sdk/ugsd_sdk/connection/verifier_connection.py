@@ -5,6 +5,12 @@ at most as long as for a block. At most one block is unanswered at a time: an an
 after its deadline is read and dropped before the next block is sent, since the channel opens frames
 only in order.
 
+Delays between attempts grow exponentially and are drawn at random, so that the devices of a
+verifier that comes back do not connect all at once. After :data:`FAILURES_TO_OPEN` failures in a
+row the circuit is open: no caption waits any more until a trial connection succeeded. So a verifier
+that is gone, or that connects and never answers, costs a few captions their deadline and not each
+of them.
+
 The first caption that finds a session an hour old or nearly used up replaces it by a new handshake,
 never during a caption: the secrets of one session reveal nothing about the next. If the handshake
 fails there is no session, as after any loss.
@@ -15,7 +21,9 @@ fails there is no session, as after any loss.
 from __future__ import annotations
 
 import logging
+import random
 from collections.abc import Callable
+from dataclasses import replace
 from threading import Event, Lock
 from time import monotonic
 from typing import Protocol
@@ -24,6 +32,7 @@ from ugsd_privacy.errors import LedgerUnavailable, PrivacyError
 from ugsd_privacy.forks import call_in_children
 from ugsd_privacy.keys.verifier import VerifierPublicKey
 from ugsd_privacy.protocol.messages import MAX_CAPTION_TOKENS
+from ugsd_privacy.reasons import Reason, ReasonCode
 
 from ugsd_sdk.concurrency.background import BackgroundWork
 from ugsd_sdk.concurrency.fresh_errors import fresh
@@ -36,16 +45,27 @@ from ugsd_sdk.errors import (
     VerifierUnreachable,
 )
 from ugsd_sdk.home import UserEgress
-from ugsd_sdk.transport import Transport
+from ugsd_sdk.transport import MeasuredTransport, Transport
+from ugsd_sdk.transport.round_trip import RoundTrip
 
-__all__ = ["Endpoint", "VerifierConnection"]
+__all__ = ["FAILURES_TO_OPEN", "Endpoint", "VerifierConnection"]
 
 _logger = logging.getLogger(__name__)
 
+FAILURES_TO_OPEN = 3
+"""Failures in a row that open the circuit."""
 _FIRST_BACK_OFF_S, _LAST_BACK_OFF_S = 0.5, 300.0
+"""The longest delay after the first failure, and after many."""
 _SESSION_LIFETIME_S = 3600.0
 _LATE_ANSWER_TIMEOUT_S = 10.0
 """A connection is dropped when a block has been unanswered for this long."""
+
+_STARTED = {
+    LinkState.IDLE: LinkState.CONNECTING,
+    LinkState.BACKING_OFF: LinkState.CONNECTING,
+    LinkState.CIRCUIT_OPEN: LinkState.TRIAL,
+}
+"""The states in which ``start_connecting()`` does something, and what follows them."""
 
 
 class Endpoint(Protocol):
@@ -73,19 +93,23 @@ class VerifierConnection:
         connect_timeout_s: float,
         first_back_off_s: float = _FIRST_BACK_OFF_S,
         session_lifetime_s: float = _SESSION_LIFETIME_S,
+        jitter: Callable[[], float] = random.random,
     ) -> None:
+        """``jitter`` draws the random part of a delay, from 0 to below 1."""
         self._endpoint = endpoint
         self._user_egress = user_egress
         self._drafter = drafter
         self._connect_timeout_s = connect_timeout_s
         self._first_back_off_s = first_back_off_s
         self._session_lifetime_s = session_lifetime_s
+        self._jitter = jitter
         self._lock = Lock()
         self._state = LinkState.IDLE
         """Changed only by :meth:`_become`, with the lock held."""
         self._session: Session | None = None
         self._failure: Exception | None = None
         self._failures = 0
+        """How many failures in a row there were."""
         self._retry_at_s = 0.0
         self._attempt: Event | None = None
         """Set when the current attempt to connect has ended."""
@@ -102,14 +126,22 @@ class VerifierConnection:
         """The current state of the link."""
         return self._state
 
+    @property
+    def round_trip(self) -> RoundTrip | None:
+        """The round trip to the verifier, measured without content; ``None`` without a session, or
+        if the transport does not measure it."""
+        session = self._session
+        if session is None or not isinstance(session.transport, MeasuredTransport):
+            return None
+        return session.transport.round_trip
+
     def start_connecting(self) -> None:
-        """Start connecting unless connected, connecting or backing off. Returns at once."""
+        """Start connecting unless connected, connecting or in a delay. Returns at once."""
         with self._lock:
-            if self._state not in {LinkState.IDLE, LinkState.BACKING_OFF}:
+            following = _STARTED.get(self._state)
+            if following is None or monotonic() < self._retry_at_s:
                 return
-            if monotonic() < self._retry_at_s:
-                return
-            self._become(LinkState.CONNECTING)
+            self._become(following)
             attempt = self._attempt = Event()
             self._wait_expired = False
         BackgroundWork(lambda: self._run(attempt), "ugsd-link")
@@ -119,40 +151,56 @@ class VerifierConnection:
     ) -> Session:
         """Return a session that is ready for a block; connect first if there is none.
 
-        Waits at most ``timeout_s``. Only one caption waits for an attempt to connect; later ones
-        fail at once while it still runs, unless they ``insist``, which also ends backing off.
-        ``only`` is the session that the caption started with: if it was lost, a new session is not
-        waited for, since the verifier would not know the caption's tokens. Without ``only``, an old
-        session is replaced first. Raises a ``TransportError`` or ``PrivacyError``; while backing
-        off, that of the last failure.
+        Waits at most ``timeout_s``. Only one caption waits for an attempt to connect, and none for
+        a trial; others fail at once while it still runs, unless they ``insist``, which also ends a
+        delay. ``only`` is the session that the caption started with: if it was lost, a new session
+        is not waited for, since the verifier would not know the caption's tokens. Without ``only``,
+        an old session is replaced first. Raises a ``TransportError`` or ``PrivacyError``; in a
+        delay, that of the last failure, or one whose reason is ``CIRCUIT_OPEN``.
         """
         if insist:
             self._wait_expired, self._retry_at_s = False, 0.0
         ends_s = monotonic() + timeout_s
-        session = self._ready(ends_s)
+        session = self._ready(ends_s, insist=insist)
         if session.unanswered:
             self._read_late_answer(session)
         elif not self._is_alive(session):  # noticed before the budget is charged
-            self._retry_at_s = 0.0
+            if self._state is LinkState.BACKING_OFF:
+                self._retry_at_s = 0.0
             self.start_connecting()
             if only is not None:
                 raise VerifierUnreachable("the connection was lost during the caption: try again")
-            return self._ready(ends_s)
+            return self._ready(ends_s, insist=insist)
+        if isinstance(session.transport, MeasuredTransport) and session.transport.is_late:
+            raise VerifierUnreachable(
+                "the connection to the verifier is silent: check the network, or try again later"
+            )
         if only is None and self._needs_renewal(session):
             self._retire_session()
-            return self._ready(ends_s)
+            return self._ready(ends_s, insist=insist)
         return session
 
     def succeeded(self) -> None:
-        """Record that a verdict was used: the next back-off starts with the shortest delay."""
+        """Record that a verdict was used, which ends a row of failures."""
         self._failures = 0
+
+    def question_failed(self, error: TransportError) -> None:
+        """Record that a frame got no verdict because of ``error``, although the session is usable.
+        The last of several failures in a row drops the session, and opens the circuit."""
+        with self._lock:
+            is_last = self._failures + 1 >= FAILURES_TO_OPEN
+            if not is_last:
+                self._failures += 1
+        if is_last:
+            self.drop(error)
 
     def drop(self, error: Exception) -> None:
         """Close the session because of ``error``; :meth:`start_connecting` opens another."""
         with self._lock:
             self._back_off(error)
-            if self._state in {LinkState.IDLE, LinkState.READY}:
-                self._become(LinkState.BACKING_OFF)
+            following = self._after_failure()
+            if self._attempt is None and following in TRANSITIONS[self._state]:
+                self._become(following)
             session, self._session = self._session, None
         _close_in_background(session)
 
@@ -185,24 +233,42 @@ class VerifierConnection:
             "the connection belongs to the parent process: create a captioner after the fork"
         )
 
-    def _ready(self, ends_s: float) -> Session:
+    def _ready(self, ends_s: float, *, insist: bool) -> Session:
         self.start_connecting()
         with self._lock:
-            attempt = self._attempt
-        wait_s = 0 if self._wait_expired else max(ends_s - monotonic(), 0)
-        if attempt is not None and not attempt.wait(wait_s):
+            attempt, is_trial = self._attempt, self._state is LinkState.TRIAL
+        waits = insist or not (is_trial or self._wait_expired)
+        if attempt is not None and not attempt.wait(max(ends_s - monotonic(), 0) if waits else 0):
             self._wait_expired = True
+            if is_trial:
+                raise self._unavailable()
             if self._awaits_ledger:
                 raise LedgerUnavailable(
                     "another process has locked the ledger: "
                     "wait until it has ended, or end it, and try again"
                 )
             raise VerifierUnreachable("still connecting: try again later, or allow more time")
-        with self._lock:
-            session, failure = self._session, self._failure
+        session = self._session
         if session is None:
-            raise fresh(failure) if failure else VerifierUnreachable("not connected: connect again")
+            raise self._unavailable()
         return session
+
+    def _unavailable(self) -> Exception:
+        """Return a new error that says why there is no session."""
+        with self._lock:
+            failure, state = self._failure, self._state
+        if failure is None:
+            return VerifierUnreachable("not connected: connect again")
+        is_open = state in {LinkState.CIRCUIT_OPEN, LinkState.TRIAL}
+        if not is_open or not isinstance(failure, TransportError):
+            return fresh(failure)
+        return VerifierUnreachable(
+            f"the verifier failed {FAILURES_TO_OPEN} times in a row or more, so captions do not "
+            f"wait for it until a trial succeeded; the last failure: {failure}",
+            reason=Reason(
+                code=ReasonCode.CIRCUIT_OPEN, failure=replace(failure.reason, failure=None)
+            ),
+        )
 
     def _needs_renewal(self, session: Session) -> bool:
         """Return whether the session is too old or might run out of frames during a caption. A
@@ -252,10 +318,19 @@ class VerifierConnection:
             raise
 
     def _back_off(self, error: Exception) -> None:
+        """Count a failure and draw the next delay. It is anything up to its bound; with an open
+        circuit at least half of that, so that no trial follows at once."""
         self._failure = error
-        delay_s = min(self._first_back_off_s * 2**self._failures, _LAST_BACK_OFF_S)
-        self._retry_at_s = monotonic() + delay_s
+        bound_s = min(self._first_back_off_s * 2**self._failures, _LAST_BACK_OFF_S)
         self._failures = min(self._failures + 1, 32)
+        share = self._jitter()
+        if self._after_failure() is LinkState.CIRCUIT_OPEN:
+            share = (1 + share) / 2
+        self._retry_at_s = monotonic() + share * bound_s
+
+    def _after_failure(self) -> LinkState:
+        is_open = self._failures >= FAILURES_TO_OPEN
+        return LinkState.CIRCUIT_OPEN if is_open else LinkState.BACKING_OFF
 
     def _run(self, attempt: Event) -> None:
         session: Session | None = None
@@ -273,7 +348,7 @@ class VerifierConnection:
             self._attempt = self._connecting = None
             if failure is not None:
                 self._back_off(failure)
-            self._become(LinkState.READY if failure is None else LinkState.BACKING_OFF)
+            self._become(LinkState.READY if failure is None else self._after_failure())
             closed = self._state is LinkState.CLOSED
             if not closed:
                 self._session, session = session, None

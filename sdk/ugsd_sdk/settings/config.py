@@ -12,6 +12,7 @@ file, and the file over the defaults::
     url = "wss://captions.example.org"
     root = "ugsd-root1:..."         # or a file that holds it
     manifest = "verifier.manifest"
+    proxy = "http://proxy.example.org:3128"     # only if the network needs one
     deadline_s = 2.0
 
     [noise]

@@ -65,6 +65,10 @@ class VerifierSettings(_Table):
     key: str | None = None
     """The verifier's public key, as text or as a file that holds it. It replaces ``root`` and
     ``manifest`` for a verifier on this machine; the embedded verifier announces its own."""
+    proxy: str | None = None
+    """Address of an HTTP proxy, ``http://host:port`` without credentials, through which a verifier
+    that is not on this machine is reached. The tunnel's content is sealed end to end. If it is not
+    set, no proxy is used: variables such as ``HTTPS_PROXY`` are not read."""
     deadline_s: _Seconds = 2.0
     """Longest wait for one block in seconds, above 0 and up to 3600. For the first block it
     includes the connection."""

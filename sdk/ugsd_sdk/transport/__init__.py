@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from ugsd_privacy.egress import SealedFrame
 
-__all__ = ["MAX_FRAME_BYTES", "Transport", "frame_bytes"]
+from ugsd_sdk.transport.round_trip import RoundTrip
+
+__all__ = ["MAX_FRAME_BYTES", "MeasuredTransport", "Transport", "frame_bytes"]
 
 MAX_FRAME_BYTES = 32_768
 """The largest frame that a transport reads from a verifier."""
@@ -34,6 +36,20 @@ class Transport(Protocol):
     def close(self) -> None:
         """Close the connection, if there is one, within about a second. Another thread may call
         this; it ends a running ``connect`` or ``receive``."""
+
+
+@runtime_checkable
+class MeasuredTransport(Transport, Protocol):
+    """A transport that measures its round trip without sending content. An application's own may
+    do so."""
+
+    @property
+    def round_trip(self) -> RoundTrip | None:
+        """The round trip of the current connection; ``None`` if it is not known."""
+
+    @property
+    def is_late(self) -> bool:
+        """Whether the peer has been silent for longer than the round trip explains."""
 
 
 def frame_bytes(frame: SealedFrame) -> bytes:

@@ -1,9 +1,9 @@
 """One websocket connection (RFC 6455) on which no caller waits longer than its timeout.
 
 A :class:`Conversation` implements the protocol over a :class:`ByteStream`; neither ever waits. A
-thread of the connection waits for the socket, answers pings and ends the connection; only this
-thread resolves names and connects. Callers wait for it on a condition, with a deadline. A holder of
-the condition's lock does a bounded amount of work and waits for nothing.
+thread of the connection waits for the socket, sends and answers pings, and ends the connection;
+only this thread resolves names and connects. Callers wait for it on a condition, with a deadline. A
+holder of the condition's lock does a bounded amount of work and waits for nothing.
 
 ::
 
@@ -16,8 +16,7 @@ from __future__ import annotations
 import logging
 import selectors
 import socket
-import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 from enum import Enum
 from threading import Condition, Thread
@@ -26,10 +25,15 @@ from time import monotonic
 from ugsd_privacy.forks import call_in_children
 from websockets.uri import WebSocketURI
 
+from ugsd_sdk.concurrency.uptime import uptime_s
 from ugsd_sdk.errors import TransportError, VerifierTimeout
 from ugsd_sdk.transport import failures
-from ugsd_sdk.transport.conversation import Conversation, Upgraded
-from ugsd_sdk.transport.stream import ByteStream, begin_connecting, require_connected
+from ugsd_sdk.transport.conversation import Conversation, Ponged, Upgraded
+from ugsd_sdk.transport.dialling import Dialling
+from ugsd_sdk.transport.heartbeat import Heartbeat
+from ugsd_sdk.transport.proxy import Proxy
+from ugsd_sdk.transport.round_trip import RoundTrip
+from ugsd_sdk.transport.stream import ByteStream
 
 __all__ = ["Connection"]
 
@@ -55,19 +59,20 @@ class _Closing(Exception):
 
 
 class Connection:
-    """A connection to ``uri``, opened once by :meth:`open`. Methods raise only
-    :class:`TransportError`; any thread may call :meth:`close` at any time."""
+    """A connection to ``uri``, through ``proxy`` if there is one, opened once by :meth:`open`.
+    Methods raise only :class:`TransportError`; any thread may call :meth:`close` at any time."""
 
-    def __init__(self, uri: WebSocketURI) -> None:
-        self._uri = uri
+    def __init__(self, uri: WebSocketURI, proxy: Proxy | None = None) -> None:
         self._changed = Condition()
         """Guards all attributes below; notified when a frame arrived or the phase changed."""
         self._phase = _Phase.CONNECTING
         self._failure: Callable[[], TransportError] | None = None
         """Creates the error that callers get from now on."""
-        self._conversation = Conversation(uri)
+        self._dialling = Dialling(uri, proxy)
+        self._conversation = Conversation(uri, self._dialling.where)
         self._stream: ByteStream | None = None
-        self._connecting: socket.socket | None = None
+        self._heartbeat = Heartbeat(uptime_s())
+        """Begins again with the upgrade."""
         self._close_ends_s = 0.0
         self._wake_ends: tuple[socket.socket, ...] = ()
         """A socket pair: a byte sent to the second wakes the thread, which watches the first."""
@@ -124,6 +129,17 @@ class Connection:
                     )
                 self._changed.wait(remaining_s)
 
+    @property
+    def round_trip(self) -> RoundTrip | None:
+        """The round trip that pings measured; ``None`` before the first pong."""
+        return self._heartbeat.round_trip
+
+    @property
+    def is_late(self) -> bool:
+        """Whether a pong is overdue."""
+        with self._changed:
+            return self._heartbeat.is_late(uptime_s())
+
     def close(self) -> None:
         """Send a close frame and close; takes at most a second."""
         with self._changed:
@@ -151,41 +167,17 @@ class Connection:
         self._end(self._lost())
 
     def _connect(self) -> None:
-        host, port = self._uri.host, self._uri.port
         try:
-            found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-            tcp = self._first_of([(family, address) for family, _, _, _, address in found])
-            tls = ssl.create_default_context() if self._uri.secure else None
-            stream = ByteStream(tcp, tls=tls, host=host)
-            while not stream.handshake():
-                self._wait(tcp, write=stream.pending_bytes > 0, ends_s=self._connect_ends_s)
-        except ssl.SSLError as error:
-            raise failures.without_tls(error, f"{host}:{port}") from error
+            stream = self._dialling.open(self._wait, self._connect_ends_s)
         except (OSError, UnicodeError, ValueError) as error:  # an invalid name, too
             raise self._conversation.nobody_there() from error
         with self._changed:
             if self._phase is not _Phase.CONNECTING:
+                stream.close()
                 raise _Closing
-            self._stream, self._connecting = stream, None
+            self._stream = stream
             self._conversation.begin()
             self._write()
-
-    def _first_of(self, addresses: list[tuple[int, tuple[object, ...]]]) -> socket.socket:
-        """Return a socket connected to the first address that answers. Each address gets an equal
-        share of the remaining time."""
-        for index, (family, address) in enumerate(addresses):
-            self._require_not_closed()
-            remaining_s = max(self._connect_ends_s - monotonic(), 0)
-            ends_s = monotonic() + remaining_s / (len(addresses) - index)
-            try:
-                self._connecting = tcp = begin_connecting(family, address)
-                self._wait(tcp, read=False, write=True, ends_s=ends_s)
-                require_connected(tcp)
-            except OSError:
-                self._drop_connecting()
-                continue
-            return tcp
-        raise self._conversation.nobody_there()
 
     def _serve(self) -> None:
         """Move bytes until the connection has ended."""
@@ -201,30 +193,27 @@ class Connection:
                     _Phase.CONNECTING: self._connect_ends_s,
                     _Phase.CLOSING: self._close_ends_s,
                 }.get(self._phase)
-                write = stream.pending_bytes > 0
-            try:
-                self._wait(stream.socket, write=write, ends_s=ends_s)
-            except TimeoutError:
+                wakes_s = monotonic() + self._heartbeat.wakes_s - uptime_s()
+                writes = selectors.EVENT_WRITE if stream.pending_bytes else 0
+            events = {stream.socket: selectors.EVENT_READ | writes}
+            self._wait(events, wakes_s if ends_s is None else ends_s)
+            if ends_s is not None and monotonic() >= ends_s:  # even if a slow peer still sends
                 return
 
     def _wait(
-        self, tcp: socket.socket, *, read: bool = True, write: bool, ends_s: float | None
-    ) -> None:
-        """Wait for the socket or for :meth:`_wake_thread`. Raises ``TimeoutError``, and
-        ``_Closing`` if the connection was closed."""
-        timeout_s = None if ends_s is None else ends_s - monotonic()
-        if timeout_s is not None and timeout_s <= 0:  # a peer that sends slowly is always ready
-            raise TimeoutError
+        self, events: Mapping[socket.socket, int], ends_s: float
+    ) -> Collection[socket.socket]:
+        """Wait for the sockets, for :meth:`_wake_thread`, or until ``ends_s``; return the sockets
+        that are ready. Raises ``_Closing`` if the connection was closed."""
         with _Selector() as selector:
             selector.register(self._wake_ends[0], selectors.EVENT_READ)
-            events = read * selectors.EVENT_READ | write * selectors.EVENT_WRITE
-            selector.register(tcp, events)
-            ready = selector.select(timeout_s)
-        if not ready and timeout_s is not None:
-            raise TimeoutError
+            for tcp, which in events.items():
+                selector.register(tcp, which)
+            ready = {key.fileobj for key, _ in selector.select(max(ends_s - monotonic(), 0))}
         with suppress(BlockingIOError):
             self._wake_ends[0].recv(64)
         self._require_not_closed()
+        return [tcp for tcp in events if tcp in ready]
 
     def _require_not_closed(self) -> None:
         with self._changed:
@@ -239,15 +228,10 @@ class Connection:
             if self._stream is not None:
                 self._stream.close()
                 self._stream = None
-            self._drop_connecting()
+            self._dialling.close()
             for end in self._wake_ends:
                 end.close()
             self._changed.notify_all()
-
-    def _drop_connecting(self) -> None:
-        if self._connecting is not None:
-            self._connecting.close()
-            self._connecting = None
 
     def _wake_thread(self) -> None:
         with suppress(OSError):  # it is awake already or has ended
@@ -272,7 +256,9 @@ class Connection:
         for event in self._conversation.events(stream.received_bytes - before):
             if isinstance(event, Upgraded):
                 if self._phase is _Phase.CONNECTING:
-                    self._phase = _Phase.OPEN
+                    self._phase, self._heartbeat = _Phase.OPEN, Heartbeat(uptime_s())
+            elif isinstance(event, Ponged):
+                self._heartbeat.pong(event.payload, uptime_s())
             elif event.is_abrupt:
                 self._break_off(event.make)
             else:
@@ -281,7 +267,18 @@ class Connection:
         if data == b"":
             self._break_off(failures.lost)
         else:
+            self._beat()
             self._write()
+
+    def _beat(self) -> None:
+        """Send a ping that is due; break off a connection whose peer has gone without a sign."""
+        if self._phase is not _Phase.OPEN:
+            return
+        now_s = uptime_s()
+        if self._heartbeat.is_lost(now_s):
+            self._break_off(failures.lost)
+        elif (payload := self._heartbeat.ping(now_s)) is not None:
+            self._conversation.ping(payload)
 
     def _write(self) -> None:
         stream = self._stream
@@ -325,8 +322,8 @@ class Connection:
         """Close this process's descriptors; the connection belongs to the parent."""
         self._changed = Condition()  # a thread of the parent may have held the other one
         self._failure, self._phase = failures.forked, _Phase.CLOSED
-        tcp = self._connecting if self._stream is None else self._stream.socket
-        self._stream = self._connecting = None
-        for end in (tcp, *self._wake_ends):
+        stream, self._stream = self._stream, None
+        self._dialling.close()
+        for end in (stream and stream.socket, *self._wake_ends):
             if end is not None:
                 end.close()

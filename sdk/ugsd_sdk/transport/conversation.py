@@ -5,7 +5,7 @@ The caller moves bytes and holds the lock of its connection; nothing here waits:
     begin()                                    once, when the socket is connected
     data_to_send()                             after each call that may have produced output
     receive(data), then all of events(count)   when bytes have arrived; b"" is the end
-    send(message), unread.popleft()            after the event Upgraded
+    send(message), ping(payload), unread.popleft()   after the event Upgraded
     end()                                      to close; frames that arrive later are ignored
 
 Limits on the peer are frames of :data:`MAX_FRAME_BYTES`, few unread frames, and, since our last
@@ -28,7 +28,7 @@ from ugsd_sdk.errors import TransportError
 from ugsd_sdk.transport import MAX_FRAME_BYTES, failures
 from ugsd_sdk.transport.allowance import Allowance
 
-__all__ = ["Conversation", "Failed", "Upgraded"]
+__all__ = ["Conversation", "Failed", "Ponged", "Upgraded"]
 
 _SILENT = logging.Logger("ugsd_sdk.transport.connection", logging.CRITICAL + 1)
 """A logger that drops everything: the library would log data of the peer."""
@@ -43,6 +43,13 @@ class Upgraded:
 
 
 @dataclass(frozen=True)
+class Ponged:
+    """The peer sent a pong."""
+
+    payload: bytes
+
+
+@dataclass(frozen=True)
 class Failed:
     """The peer has closed the connection or violated the protocol."""
 
@@ -53,12 +60,12 @@ class Failed:
 
 
 class Conversation:
-    """The client's side of a websocket connection to ``uri``."""
+    """The client's side of a websocket connection to ``uri``, which messages call ``where``."""
 
-    def __init__(self, uri: WebSocketURI) -> None:
+    def __init__(self, uri: WebSocketURI, where: str) -> None:
         self.unread: deque[bytes] = deque()
         """Complete messages that have arrived."""
-        self._uri = uri
+        self._where = where
         self._protocol = ClientProtocol(uri, max_size=MAX_FRAME_BYTES, logger=_SILENT)
         self._allowance = Allowance()
         self._parts: list[bytes] = []
@@ -74,6 +81,10 @@ class Conversation:
         """Send one binary message."""
         self._allowance.renew()
         self._protocol.send_binary(message)
+
+    def ping(self, payload: bytes) -> None:
+        """Send a ping. It allows the peer nothing more than its pong."""
+        self._protocol.send_ping(payload)
 
     def end(self) -> None:
         """Send a close frame if the connection is open. May be called again."""
@@ -93,7 +104,7 @@ class Conversation:
         else:
             self._protocol.receive_eof()
 
-    def events(self, received_bytes: int) -> Iterator[Upgraded | Failed]:
+    def events(self, received_bytes: int) -> Iterator[Upgraded | Ponged | Failed]:
         """Yield the events of all received data in order; ``received_bytes`` is its size on the
         socket. The caller handles each event before it requests the next one."""
         extra_frames = 0
@@ -107,6 +118,8 @@ class Conversation:
                 yield Failed(failures.sent_text)
             elif event.opcode in {Opcode.PING, Opcode.PONG}:
                 extra_frames += 1
+                if event.opcode is Opcode.PONG:
+                    yield Ponged(bytes(event.data))
         yield from self._state_events()
         if not self._allowance.allows(frames=extra_frames, received_bytes=received_bytes):
             flooded = failures.flooded if self._is_upgraded else self.nobody_there
@@ -114,7 +127,7 @@ class Conversation:
 
     def nobody_there(self) -> TransportError:
         """Return the error for a peer that never answered like a verifier."""
-        return failures.nobody_at(f"{self._uri.host}:{self._uri.port}")
+        return failures.nobody_at(self._where)
 
     def _take(self, frame: Frame) -> Iterator[Failed]:
         self._parts.append(bytes(frame.data))

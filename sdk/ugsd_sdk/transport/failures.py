@@ -19,6 +19,7 @@ __all__ = [
     "forked",
     "lost",
     "no_resources",
+    "no_tunnel",
     "nobody_at",
     "sent_text",
     "without_tls",
@@ -46,6 +47,15 @@ def always(error: TransportError) -> Callable[[], TransportError]:
 def lost() -> TransportError:
     return VerifierUnreachable(
         "the connection to the verifier was lost: check the network, and try again"
+    )
+
+
+def no_tunnel(proxy: str, status: int | None) -> VerifierUnreachable:
+    """Return the error for a proxy that answered ``CONNECT`` with ``status``, or with no HTTP."""
+    answer = "does not answer as an HTTP proxy" if status is None else f"answers with {status}"
+    return VerifierUnreachable(
+        f"the proxy {proxy} opens no tunnel to the verifier, it {answer}: "
+        "check verifier.proxy, or ask the proxy's operator"
     )
 
 

@@ -1,8 +1,9 @@
 """Sealed frames as binary websocket messages (RFC 6455).
 
 The protocol itself sends only constant data: an upgrade request without User-Agent, extensions or
-cookies, one close frame, and a pong for each ping. The transport uses no proxy and no compression,
-sends no pings, and follows no redirects, since the address is pinned.
+cookies, a numbered ping every few seconds, one close frame, and a pong for each ping of the peer.
+The transport uses no compression, and no proxy unless it is given one, whatever the environment
+says. It follows no redirects, since the address is pinned.
 """
 
 from __future__ import annotations
@@ -17,16 +18,20 @@ from websockets.uri import parse_uri
 from ugsd_sdk.errors import ConfigError, VerifierUnreachable
 from ugsd_sdk.transport import frame_bytes
 from ugsd_sdk.transport.connection import Connection
+from ugsd_sdk.transport.proxy import Proxy
+from ugsd_sdk.transport.round_trip import RoundTrip
 
 __all__ = ["WebSocketTransport"]
 
 
 class WebSocketTransport:
-    """A ``ws://`` or ``wss://`` connection. Raises :class:`ConfigError` for any other address."""
+    """A ``ws://`` or ``wss://`` connection; with ``proxy`` through an HTTP proxy, such as
+    ``http://proxy.example.org:3128``. Raises :class:`ConfigError` for any other address."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, *, proxy: str | None = None) -> None:
         self._address = _checked(url)
         self._url = url
+        self._proxy = None if proxy is None else Proxy.from_url(proxy)
         self._connection: Connection | None = None
 
     @property
@@ -38,6 +43,16 @@ class WebSocketTransport:
         except ValueError:
             return host == "localhost"
 
+    @property
+    def round_trip(self) -> RoundTrip | None:
+        """The round trip that pings measured; ``None`` without a connection or a pong."""
+        return None if self._connection is None else self._connection.round_trip
+
+    @property
+    def is_late(self) -> bool:
+        """Whether a pong is overdue."""
+        return self._connection is not None and self._connection.is_late
+
     def connect(self, timeout_s: float) -> None:
         try:
             uri = parse_uri(self._url)
@@ -45,7 +60,7 @@ class WebSocketTransport:
             raise VerifierUnreachable(
                 f"the verifier's address {self._url!r} is invalid: correct it"
             ) from error
-        self._connection = Connection(uri)
+        self._connection = Connection(uri, self._proxy)
         self._connection.open(timeout_s)
 
     def send(self, frame: SealedFrame) -> None:

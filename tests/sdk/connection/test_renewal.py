@@ -108,6 +108,7 @@ def test_failed_renewal_does_not_restore_old_session(
         captioner.wait_until_connected()
         link = link_of(captioner)
         link._session_lifetime_s, link._first_back_off_s = 0.0, 60.0
+        link._jitter = lambda: 0.99
         down = True
         blocks = len(fake.blocks)
         for _ in range(2):

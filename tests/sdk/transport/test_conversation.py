@@ -24,7 +24,7 @@ def answer_to(request: bytes) -> bytes:
 
 
 def upgraded() -> Conversation:
-    conversation = Conversation(URI)
+    conversation = Conversation(URI, "verifier.example:8700")
     conversation.begin()
     (request,) = conversation.data_to_send()
     assert events(conversation, answer_to(request)) == [Upgraded()]
@@ -77,7 +77,7 @@ def test_peer_faults_are_named(data: bytes, kind: type[TransportError], message:
     ids=["http", "ssh"],
 )
 def test_non_websocket_server_is_no_verifier(data: bytes) -> None:
-    conversation = Conversation(URI)
+    conversation = Conversation(URI, "verifier.example:8700")
     conversation.begin()
     event = events(conversation, data)[0]
     assert isinstance(event, Failed)

@@ -20,6 +20,7 @@ MAKERS = {
     "forked": failures.forked,
     "lost": failures.lost,
     "no_resources": failures.no_resources,
+    "no_tunnel": lambda: failures.no_tunnel("localhost:3128", 407),
     "nobody_at": lambda: failures.nobody_at("localhost"),
     "sent_text": failures.sent_text,
     "without_tls": lambda: failures.without_tls(ssl.SSLError(), "localhost"),
