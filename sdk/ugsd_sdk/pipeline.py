@@ -110,7 +110,7 @@ class CaptionPipeline:
                 "clauses state what the device measured: remove it, or use a drafter without slots "
                 "and continuation = caption"
             )
-        self.pace = Pace(lambda: None)
+        self.pace = Pace(self._round_trip_s)
         """The measured times of this captioner."""
         self.user_profile = user_profile
         self.detector = detector
@@ -214,6 +214,10 @@ class CaptionPipeline:
             expected_gain=getattr(self.uncertainty, "expected_gain", None),
             pace=self.pace,
         )
+
+    def _round_trip_s(self) -> float | None:
+        round_trip = None if self.link is None else self.link.round_trip
+        return None if round_trip is None else round_trip.expected_s
 
     def _block_tokens(self) -> int:
         """Return the length of the next caption's blocks of tokens. A block that is sent to save

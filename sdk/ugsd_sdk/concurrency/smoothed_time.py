@@ -1,35 +1,39 @@
-"""A time that is measured again and again, such as a round trip (RFC 6298 §2)."""
+"""The estimate of a time that is measured again and again, such as a round trip (RFC 6298 §2)."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 __all__ = ["SmoothedTime"]
 
-_GAIN, _DEVIATION_GAIN, _DEVIATIONS = 1 / 8, 1 / 4, 4
+_SMOOTHED_SHARE, _DEVIATION_SHARE = 1 / 8, 1 / 4
+"""Weights of a new sample: alpha and beta of RFC 6298."""
 
 
+@dataclass(frozen=True)
 class SmoothedTime:
-    """The smoothed value of a time and of its deviation, in seconds; ``None`` before the first
-    measurement."""
+    """A smoothed time and its mean deviation in seconds. It is never changed: each sample makes a
+    new estimate."""
 
-    def __init__(self) -> None:
-        self._mean_s: float | None = None
-        self._deviation_s = 0.0
-
-    def add(self, seconds: float) -> None:
-        """Add a measurement of ``seconds``, 0 or more."""
-        if self._mean_s is None:
-            self._mean_s, self._deviation_s = seconds, seconds / 2
-            return
-        error_s = seconds - self._mean_s
-        self._deviation_s += _DEVIATION_GAIN * (abs(error_s) - self._deviation_s)
-        self._mean_s += _GAIN * error_s
+    expected_s: float
+    """The smoothed time."""
+    deviation_s: float
+    """The smoothed distance of samples from it."""
 
     @property
-    def expected_s(self) -> float | None:
-        """The smoothed time."""
-        return self._mean_s
+    def late_s(self) -> float:
+        """What the time rarely exceeds: the smoothed time and four deviations."""
+        return self.expected_s + 4 * self.deviation_s
 
-    @property
-    def late_s(self) -> float | None:
-        """A time that is rarely exceeded: the smoothed time and four deviations."""
-        return None if self._mean_s is None else self._mean_s + _DEVIATIONS * self._deviation_s
+    @classmethod
+    def first(cls, sample_s: float) -> SmoothedTime:
+        """Return the estimate from one sample of at least 0 seconds."""
+        return cls(sample_s, sample_s / 2)
+
+    def after(self, sample_s: float) -> SmoothedTime:
+        """Return the estimate after one more sample of at least 0 seconds."""
+        distance_s = abs(sample_s - self.expected_s)
+        return SmoothedTime(
+            self.expected_s + _SMOOTHED_SHARE * (sample_s - self.expected_s),
+            self.deviation_s + _DEVIATION_SHARE * (distance_s - self.deviation_s),
+        )

@@ -257,8 +257,12 @@ class Exchange:
             raise early
         if early is not None:
             return early
-        with self._verifier_time() as timeout_s:
-            return self._read(timeout_s)
+        try:
+            with self._verifier_time() as timeout_s:
+                return self._read(timeout_s)
+        except VerifierTimeout as error:
+            self._link.question_failed(error)
+            raise
 
     def _read(self, timeout_s: float) -> Verdict | Refusal | Cover:
         """Return the answer to the last frame, and drop a session that is unusable."""
@@ -270,8 +274,7 @@ class Exchange:
                 raise VerifierMisbehaved(
                     f"the answer does not have the constant size: {ASK_OPERATOR}"
                 )
-        except VerifierTimeout as error:
-            self._link.question_failed(error)
+        except VerifierTimeout:
             raise
         except (TransportError, PrivacyError) as error:
             self._drop(error)

@@ -36,6 +36,7 @@ from ugsd_privacy.reasons import Reason, ReasonCode
 
 from ugsd_sdk.concurrency.background import BackgroundWork
 from ugsd_sdk.concurrency.fresh_errors import fresh
+from ugsd_sdk.concurrency.smoothed_time import SmoothedTime
 from ugsd_sdk.connection.link_state import TRANSITIONS, LinkState
 from ugsd_sdk.connection.session import ASK_OPERATOR, PairIdentity, Session, open_session
 from ugsd_sdk.errors import (
@@ -46,7 +47,6 @@ from ugsd_sdk.errors import (
 )
 from ugsd_sdk.home import UserEgress
 from ugsd_sdk.transport import MeasuredTransport, Transport
-from ugsd_sdk.transport.round_trip import RoundTrip
 
 __all__ = ["FAILURES_TO_OPEN", "Endpoint", "VerifierConnection"]
 
@@ -127,7 +127,7 @@ class VerifierConnection:
         return self._state
 
     @property
-    def round_trip(self) -> RoundTrip | None:
+    def round_trip(self) -> SmoothedTime | None:
         """The round trip to the verifier, measured without content; ``None`` without a session, or
         if the transport does not measure it."""
         session = self._session

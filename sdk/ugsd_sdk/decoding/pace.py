@@ -32,7 +32,10 @@ class Pace:
         """``round_trip_s`` returns the round trip to the verifier as it was measured without a
         question; ``None`` if it is not known."""
         self._round_trip_s = round_trip_s
-        self._step, self._answer, self._service = SmoothedTime(), SmoothedTime(), SmoothedTime()
+        self._step: SmoothedTime | None = None
+        self._answer: SmoothedTime | None = None
+        self._service: SmoothedTime | None = None
+        """What a verifier takes in addition to the round trip."""
         self.caption_tokens = float(_TYPICAL_TOKENS)
         """Smoothed number of tokens of a caption."""
         self.acceptance = _FIRST_ACCEPTANCE
@@ -43,27 +46,27 @@ class Pace:
     @property
     def step_s(self) -> float | None:
         """Time to draft one token; ``None`` before the first."""
-        return self._step.expected_s
+        return None if self._step is None else self._step.expected_s
 
     @property
     def answer_s(self) -> float | None:
         """Expected time from sending a question to its answer: the round trip as it is now, and
         what the verifier took in addition. ``None`` if neither was measured."""
-        round_trip_s, service_s = self._round_trip_s(), self._service.expected_s
+        round_trip_s = self._round_trip_s()
         if round_trip_s is None:
-            return self._answer.expected_s
-        return round_trip_s + (service_s or 0.0)
+            return None if self._answer is None else self._answer.expected_s
+        return round_trip_s + (0.0 if self._service is None else self._service.expected_s)
 
     def drafted(self, tokens: int, seconds: float) -> None:
         """Note that drafting ``tokens``, at least one, took ``seconds``."""
-        self._step.add(seconds / tokens)
+        self._step = _with_sample(self._step, seconds / tokens)
 
     def answered(self, seconds: float) -> None:
         """Note that an answer came ``seconds`` after its question."""
-        self._answer.add(seconds)
+        self._answer = _with_sample(self._answer, seconds)
         round_trip_s = self._round_trip_s()
         if round_trip_s is not None:
-            self._service.add(max(seconds - round_trip_s, 0.0))
+            self._service = _with_sample(self._service, max(seconds - round_trip_s, 0.0))
 
     def judged(self, accepted: int, offered: int) -> None:
         """Note that the verifier accepted so many of the ``offered`` tokens, at least one."""
@@ -158,6 +161,10 @@ class PacedPolicy:
                 )
                 return Escalate(self.disclosure, tokens=1, reason=reason)
         return self.policy(block, budget)
+
+
+def _with_sample(known: SmoothedTime | None, sample_s: float) -> SmoothedTime:
+    return SmoothedTime.first(sample_s) if known is None else known.after(sample_s)
 
 
 def _too_late(expected_s: float, allowed_s: float) -> Reason:

@@ -6,7 +6,7 @@ from typing import Protocol, runtime_checkable
 
 from ugsd_privacy.egress import SealedFrame
 
-from ugsd_sdk.transport.round_trip import RoundTrip
+from ugsd_sdk.concurrency.smoothed_time import SmoothedTime
 
 __all__ = ["MAX_FRAME_BYTES", "MeasuredTransport", "Transport", "frame_bytes"]
 
@@ -44,7 +44,7 @@ class MeasuredTransport(Transport, Protocol):
     do so."""
 
     @property
-    def round_trip(self) -> RoundTrip | None:
+    def round_trip(self) -> SmoothedTime | None:
         """The round trip of the current connection; ``None`` if it is not known."""
 
     @property

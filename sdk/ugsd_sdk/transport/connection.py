@@ -25,6 +25,7 @@ from time import monotonic
 from ugsd_privacy.forks import call_in_children
 from websockets.uri import WebSocketURI
 
+from ugsd_sdk.concurrency.smoothed_time import SmoothedTime
 from ugsd_sdk.concurrency.uptime import uptime_s
 from ugsd_sdk.errors import TransportError, VerifierTimeout
 from ugsd_sdk.transport import failures
@@ -32,7 +33,6 @@ from ugsd_sdk.transport.conversation import Conversation, Ponged, Upgraded
 from ugsd_sdk.transport.dialling import Dialling
 from ugsd_sdk.transport.heartbeat import Heartbeat
 from ugsd_sdk.transport.proxy import Proxy
-from ugsd_sdk.transport.round_trip import RoundTrip
 from ugsd_sdk.transport.stream import ByteStream
 
 __all__ = ["Connection"]
@@ -130,7 +130,7 @@ class Connection:
                 self._changed.wait(remaining_s)
 
     @property
-    def round_trip(self) -> RoundTrip | None:
+    def round_trip(self) -> SmoothedTime | None:
         """The round trip that pings measured; ``None`` before the first pong."""
         return self._heartbeat.round_trip
 

@@ -12,7 +12,7 @@ the machine was asleep, and the peer may have gone without a sign.
 
 from __future__ import annotations
 
-from ugsd_sdk.transport.round_trip import RoundTrip
+from ugsd_sdk.concurrency.smoothed_time import SmoothedTime
 
 __all__ = ["LOST_AFTER_S", "PING_BYTES", "PING_INTERVAL_S", "Heartbeat"]
 
@@ -30,7 +30,7 @@ class Heartbeat:
     """Pure: the caller sends the pings and reports the pongs."""
 
     def __init__(self, now_s: float) -> None:
-        self.round_trip: RoundTrip | None = None
+        self.round_trip: SmoothedTime | None = None
         """The estimate from all pongs so far."""
         self._due_s = now_s
         self._number = 0
@@ -65,7 +65,7 @@ class Heartbeat:
             del self._unanswered[next(iter(self._unanswered))]
         sample_s = max(now_s - sent_s, 0.0)
         known = self.round_trip
-        self.round_trip = RoundTrip.first(sample_s) if known is None else known.after(sample_s)
+        self.round_trip = SmoothedTime.first(sample_s) if known is None else known.after(sample_s)
 
     def is_late(self, now_s: float) -> bool:
         """Whether a pong is overdue, so that an answer to a question would be, too."""

@@ -15,11 +15,11 @@ from ugsd_privacy.egress import SealedFrame
 from websockets.exceptions import WebSocketException
 from websockets.uri import parse_uri
 
+from ugsd_sdk.concurrency.smoothed_time import SmoothedTime
 from ugsd_sdk.errors import ConfigError, VerifierUnreachable
 from ugsd_sdk.transport import frame_bytes
 from ugsd_sdk.transport.connection import Connection
 from ugsd_sdk.transport.proxy import Proxy
-from ugsd_sdk.transport.round_trip import RoundTrip
 
 __all__ = ["WebSocketTransport"]
 
@@ -44,7 +44,7 @@ class WebSocketTransport:
             return host == "localhost"
 
     @property
-    def round_trip(self) -> RoundTrip | None:
+    def round_trip(self) -> SmoothedTime | None:
         """The round trip that pings measured; ``None`` without a connection or a pong."""
         return None if self._connection is None else self._connection.round_trip
 

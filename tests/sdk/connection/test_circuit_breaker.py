@@ -15,6 +15,7 @@ from ugsd_privacy.protocol.channel import TrafficShape
 from ugsd_privacy.protocol.messages import Refusal, RefusalCode
 from ugsd_privacy.reasons import Reason, ReasonCode
 from ugsd_sdk.captioner import Captioner
+from ugsd_sdk.concurrency.smoothed_time import SmoothedTime
 from ugsd_sdk.connection import session as session_module
 from ugsd_sdk.connection import verifier_connection as link_module
 from ugsd_sdk.connection.link_state import LinkState
@@ -23,7 +24,6 @@ from ugsd_sdk.errors import TransportError, VerifierTimeout, VerifierUnreachable
 from ugsd_sdk.home import Home, UserEgress
 from ugsd_sdk.settings.config import Settings
 from ugsd_sdk.transport.memory import MemoryTransport
-from ugsd_sdk.transport.round_trip import RoundTrip
 
 from tests.doubles.reasons import why_of
 
@@ -267,7 +267,7 @@ def test_silent_verifier_is_asked_a_few_times(
 class Pinging(MemoryTransport):
     """A transport that measures its round trip."""
 
-    round_trip = RoundTrip.first(0.2)
+    round_trip = SmoothedTime.first(0.2)
     is_late = False
 
 
@@ -280,7 +280,7 @@ def test_late_pong_is_noticed_before_the_charge(
     with new_captioner(verifier=pinging) as captioner:
         link = link_of(captioner)
         captioner.wait_until_connected()
-        assert link.round_trip == RoundTrip(0.2, 0.1)
+        assert link.round_trip == SmoothedTime(0.2, 0.1)
         Pinging.is_late = True
         try:
             caption = captioner.caption(voice, 16_000)

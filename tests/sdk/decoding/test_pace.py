@@ -11,7 +11,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from ugsd_privacy.protocol.messages import Disclosure
 from ugsd_privacy.reasons import ReasonCode, as_reason
-from ugsd_sdk.concurrency.smoothed_time import SmoothedTime
 from ugsd_sdk.decoding.pace import Pace, PacedPolicy, best_block_tokens
 from ugsd_sdk.decoding.policy import (
     AlwaysEscalate,
@@ -23,7 +22,6 @@ from ugsd_sdk.decoding.policy import (
 )
 
 BLOCK = BlockView(start=4, tokens=(1,), uncertainties=(0.5,), verifier_has_summary=False)
-seconds = st.floats(1e-4, 10)
 
 
 def pace_of(*, step_s: float, answer_s: float, caption_tokens: int = 24) -> Pace:
@@ -39,27 +37,6 @@ def pace_of(*, step_s: float, answer_s: float, caption_tokens: int = 24) -> Pace
 def decide(pace: Pace, remaining_s: float = 2.0, **limits: float) -> KeepLocal | Escalate:
     policy = PacedPolicy(AlwaysEscalate(), pace, lambda: remaining_s, **limits)
     return policy(BLOCK, BudgetView())
-
-
-@given(st.lists(seconds, min_size=1, max_size=50))
-def test_smoothed_time_stays_within_what_was_measured(measured: list[float]) -> None:
-    smoothed = SmoothedTime()
-    for one in measured:
-        smoothed.add(one)
-    assert smoothed.expected_s is not None
-    assert smoothed.late_s is not None
-    assert min(measured) - 1e-9 <= smoothed.expected_s <= max(measured) + 1e-9
-    assert smoothed.late_s >= smoothed.expected_s
-
-
-def test_smoothed_time_follows_the_rfc() -> None:
-    smoothed = SmoothedTime()
-    assert smoothed.expected_s is smoothed.late_s is None
-    smoothed.add(0.1)  # SRTT = R, RTTVAR = R / 2
-    assert smoothed.late_s == pytest.approx(0.1 + 4 * 0.05)
-    smoothed.add(0.2)  # RTTVAR = 3/4 * .05 + 1/4 * .1, SRTT = 7/8 * .1 + 1/8 * .2
-    assert smoothed.expected_s == pytest.approx(0.1125)
-    assert smoothed.late_s == pytest.approx(0.1125 + 4 * 0.0625)
 
 
 def test_unknown_pace_asks() -> None:

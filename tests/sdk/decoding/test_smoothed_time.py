@@ -5,20 +5,20 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from ugsd_sdk.transport.round_trip import RoundTrip
+from ugsd_sdk.concurrency.smoothed_time import SmoothedTime
 
 SAMPLES = st.lists(st.floats(0, 100), min_size=1, max_size=50)
 
 
-def estimate(samples: list[float]) -> RoundTrip:
-    found = RoundTrip.first(samples[0])
+def estimate(samples: list[float]) -> SmoothedTime:
+    found = SmoothedTime.first(samples[0])
     for sample in samples[1:]:
         found = found.after(sample)
     return found
 
 
 def test_first_and_second_sample_as_in_the_rfc() -> None:
-    first = RoundTrip.first(0.1)
+    first = SmoothedTime.first(0.1)
     assert (first.expected_s, first.deviation_s) == (0.1, 0.05)
     assert first.late_s == pytest.approx(0.3)
     second = first.after(0.3)
