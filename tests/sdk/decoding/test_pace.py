@@ -7,7 +7,7 @@ from math import log
 from random import Random
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from ugsd_privacy.protocol.messages import Disclosure
 from ugsd_privacy.reasons import ReasonCode, as_reason
@@ -91,6 +91,7 @@ def test_slow_device_asks_to_save_time() -> None:
     assert isinstance(late(BLOCK, BudgetView()), KeepLocal), "the answer would be lost"
 
 
+@settings(max_examples=60, deadline=None)
 @given(st.integers(0, 2**20), st.floats(0.2, 0.95), st.floats(0.001, 0.5), st.floats(0.0, 2.0))
 def test_best_block_length_wins_a_simulation(
     seed: int, acceptance: float, step_s: float, answer_s: float
