@@ -24,8 +24,8 @@ from ugsd_sdk.errors import TransportError, VerifierUnreachable
 from ugsd_sdk.settings.config import Settings, VerifierSettings
 from ugsd_sdk.transport.websocket import WebSocketTransport
 
-from tests.doubles.faulty_link import ConnectProxy
 from tests.doubles.faults import FAULTS, WITHOUT_CONNECTION
+from tests.doubles.faulty_link import ConnectProxy
 from tests.doubles.faulty_verifier import Fault, FaultyVerifier, SparseDrafter
 from tests.doubles.reasons import why_of
 from tests.doubles.tls import certify
