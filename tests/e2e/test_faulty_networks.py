@@ -38,7 +38,7 @@ from tests.doubles.reasons import why_of
 CLIP = Path(ugsd_sdk.__file__).parent / "starter" / "clips" / "16a01Ec.opus"
 DEADLINE_S = 1.0
 PAID_MS = 600 * DEADLINE_S
-"""A caption that waited longer has paid a deadline, which sealing and logging count against, too."""
+"""A caption that waited longer has paid a deadline, from which sealing and logging take some."""
 SHARE = 1.1
 """Of its deadline, a caption may wait so much."""
 UNREACHABLE, MISBEHAVED, DEADLINE = "verifier_unreachable", "verifier_misbehaved", "deadline"
