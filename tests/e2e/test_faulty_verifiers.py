@@ -22,8 +22,10 @@ from ugsd_sdk.decoding.events import TokenSource
 from ugsd_sdk.decoding.policy import AlwaysEscalate
 from ugsd_sdk.errors import TransportError, VerifierUnreachable
 from ugsd_sdk.settings.config import Settings, VerifierSettings
+from ugsd_sdk.transport.websocket import WebSocketTransport
 
 from tests.doubles.faults import FAULTS, WITHOUT_CONNECTION
+from tests.doubles.faulty_link import ConnectProxy
 from tests.doubles.faulty_verifier import Fault, FaultyVerifier, SparseDrafter
 from tests.doubles.reasons import why_of
 from tests.doubles.tls import certify
@@ -205,6 +207,19 @@ def test_refused_connection_costs_nothing(
         captioner.wait_until_connected(5)
     assert_caption(captioner, voice, drafter_text, WITHOUT_CONNECTION)
     assert_closes(captioner)
+
+
+def test_tls_passes_through_a_tunnel_unread(
+    run_faulty: Any, new_captioner: Any, voice: Voice
+) -> None:
+    faulty, url = run_faulty(WITHOUT_CONNECTION, secure=True)
+    with ConnectProxy(("127.0.0.1", faulty.port)) as proxy:
+        tunnelled = lambda: WebSocketTransport(url, proxy=proxy.url)  # noqa: E731
+        with new_captioner(tunnelled, AMPLE_DEADLINE_S) as captioner:
+            captioner.wait_until_connected(5)
+            assert captioner.caption(voice, 16_000).unverified_reason is None
+    assert proxy.tunnelled[:1] == b"\x16", "a TLS handshake"
+    assert b"websocket" not in proxy.tunnelled
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from ugsd_privacy.protocol.channel import CONSTANT_FRAME_BYTES, HELLO_BYTES
 from ugsd_privacy.protocol.messages import Block, Cover, decode_device_message
 from websockets.sync.client import connect
 
-from tests.doubles.recording_proxy import BINARY, CLOSE, PONG, RecordingProxy
+from tests.doubles.recording_proxy import BINARY, CLOSE, PING, PONG, RecordingProxy
 from tests.invariants.law_world import (
     CLIP,
     USER,
@@ -71,6 +71,7 @@ def test_every_byte_sent_was_logged_before(world: World, voice: Voice) -> None:
     for conversation in conversations:
         assert_every_byte_is_logged(conversation, world.proxy.port)
         assert len(conversation.of(PONG)) == len(conversation.of(CLOSE)) == 1
+        assert conversation.of(PING), "a ping of the device's own"
     assert [frame.record for frame in sent] == records, "each record exactly once, in order"
     assert [record.kind for record in records] == (["hello"] + ["block"] * 15) * 2
     assert sum(len(frame.payload) for frame in sent) == sum(r.frame_bytes for r in records)

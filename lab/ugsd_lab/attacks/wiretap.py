@@ -28,6 +28,7 @@ from ugsd_sdk.profile.speaker_profile import EMPTY_PROFILE, SpeakerProfile
 from ugsd_sdk.settings.config import Settings, VerifierSettings
 from ugsd_sdk.speech.reader import WholeRecording
 from ugsd_sdk.speech.spans import MIN_SPEECH_S
+from ugsd_sdk.transport.heartbeat import PING_BYTES
 from ugsd_server.app import serve
 from ugsd_server.settings import STARTER_FOLDER
 from ugsd_server.settings import Settings as ServerSettings
@@ -43,6 +44,9 @@ Float32 = NDArray[np.float32]
 _NO_CAPS = BudgetLimits.without_caps()
 _PATIENT = VerifierSettings(deadline_s=600, caption_deadline_s=600)
 _READ_BYTES = 1 << 16
+_PING, _PONG = (True, PING_BYTES + 6), (False, PING_BYTES + 2)
+"""Direction and size of a device's ping, which is masked, and of its answer: an observer knows them
+by these, and leaves them out, since their times say nothing."""
 _LARGEST = 2**20
 
 
@@ -219,9 +223,9 @@ class _Relay:
             self._packets, self._began_s = [], monotonic()
 
     def end(self) -> tuple[Packet, ...]:
-        """Return the packets since :meth:`begin`."""
+        """Return the packets since :meth:`begin`, without pings and their answers."""
         with self._lock:
-            return tuple(self._packets)
+            return tuple(one for one in self._packets if (one.up, one.bytes) not in {_PING, _PONG})
 
     def _start(self, target: object, *arguments: object) -> None:
         thread = threading.Thread(target=target, args=arguments)  # type: ignore[arg-type]
