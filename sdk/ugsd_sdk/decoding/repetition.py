@@ -43,6 +43,8 @@ def completes_loop(tokens: Sequence[int], token: int) -> bool:
         length = period * copies
         if len(tokens) + 1 < length:
             return False
+        if tokens[-period] != token:
+            continue
         tail = [*tokens[len(tokens) + 1 - length :], token]
         if tail[period:] == tail[:-period]:
             return True

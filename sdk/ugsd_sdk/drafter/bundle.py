@@ -32,6 +32,7 @@ __all__ = [
     "BUNDLED",
     "DESCRIPTION_FILE",
     "GRAPHS",
+    "PROPOSALS_FILE",
     "REJECTION_PREDICTOR_FILE",
     "SLOTS_FILE",
     "STARTER",
@@ -52,6 +53,9 @@ VOCABULARY_FILE = "vocabulary.json"
 SLOTS_FILE = "slots.json"
 REJECTION_PREDICTOR_FILE = "gate.json"
 STATE_READING_FILE = "state_reading.json"
+PROPOSALS_FILE = "proposals.json"
+"""The usual clauses (:mod:`~ugsd_sdk.drafter.proposals`). Without it captions are the same, slower.
+"""
 AUDIO_ENCODER_FOLDER = "audio_encoder"
 AUDIO_ENCODER_GRAPH = "audio_encoder.onnx"
 GRAPHS = (AUDIO_ENCODER_GRAPH, "reader.onnx", "decoder.onnx")

@@ -33,17 +33,20 @@ from ugsd_privacy.forks import call_in_children, keep_for_good
 from ugsd_sdk.attributes.length import CaptionLength
 from ugsd_sdk.attributes.plan import CaptionPlan, plan_for
 from ugsd_sdk.attributes.slots import EMOTIONS
-from ugsd_sdk.drafter import NOT_CHOSEN, ConditionedClip, DrafterInfo, Prediction
+from ugsd_sdk.drafter import ConditionedClip, DrafterInfo
 from ugsd_sdk.drafter.bundle import (
     AUDIO_ENCODER_GRAPH,
     GRAPHS,
+    PROPOSALS_FILE,
     SLOTS_FILE,
     VOCABULARY_FILE,
     VOICE_GRAPH,
     DrafterBundle,
     parse_pieces,
 )
-from ugsd_sdk.drafter.clause_guide import ClauseGuide
+from ugsd_sdk.drafter.clause_guide import CaptionEnd, ClauseGuide
+from ugsd_sdk.drafter.guided_session import GuidedDraftSession, Proposer, no_proposals
+from ugsd_sdk.drafter.proposals import CaptionProposer, parse_proposals
 from ugsd_sdk.drafter.slot_table import parse_slots
 from ugsd_sdk.errors import ModelError
 from ugsd_sdk.onnx_sessions import onnx_session
@@ -163,10 +166,10 @@ class OnnxDrafter:
             profile_match=ProfileMatch.MATCHED if profile.count else ProfileMatch.NO_PROFILE,
         )
 
-    def start(self, clip: ConditionedClip, *, emotion: str | None = None) -> OnnxDraftSession:
+    def start(self, clip: ConditionedClip, *, emotion: str | None = None) -> GuidedDraftSession:
         if emotion is not None:
             clip = _given(clip, emotion)
-        return OnnxDraftSession(self._model(), clip)
+        return self._model().start(clip)
 
     def text(self, tokens: Sequence[int]) -> str:
         return "".join(map(self.piece, tokens)).strip()
@@ -191,58 +194,6 @@ def _given(clip: ConditionedClip, emotion: str) -> ConditionedClip:
     return replace(clip, decoder_input=scores, plan=plan)
 
 
-class OnnxDraftSession:
-    """One caption's tokens with their attention keys and values."""
-
-    def __init__(self, model: _Loaded, clip: ConditionedClip) -> None:
-        d = model.description
-        plan = clip.plan or _EMOTION_ALONE
-        self._model = model
-        order = np.argsort(clip.decoder_input)[::-1]
-        likeliest_first = [EMOTIONS[place] for place in order]
-        self._guide = ClauseGuide(plan, model.slot_table, model.pieces, d.eos, likeliest_first)
-        self._conditioning = {
-            "emotion": clip.decoder_input[None],
-            "plan": plan.features[None],
-        }
-        self._state = clip.state
-        self._past = np.zeros((d.layers, 2, 1, d.heads, 0, d.head_dim), dtype=np.float32)
-        self._tokens: list[int] = []
-        self._predictions: list[Prediction] = []
-        self._run([d.bos])
-
-    @property
-    def tokens(self) -> Sequence[int]:
-        return self._tokens
-
-    def predict(self) -> Prediction:
-        return self._predictions[-1]
-
-    def append(self, tokens: Sequence[int]) -> None:
-        if tokens:
-            self._tokens.extend(tokens)
-            self._run(tokens)
-
-    def crop(self, length: int) -> None:
-        inputs = length + 1  # includes the start token
-        self._past = self._past[:, :, :, :, :inputs]
-        del self._predictions[inputs:]
-        del self._tokens[length:]
-
-    def _run(self, inputs: Sequence[int]) -> None:
-        """Run the decoder on the last tokens of the sequence, or on the start token."""
-        feeds: dict[str, NDArray[Any]] = {
-            "tokens": np.array([inputs], dtype=np.int64),
-            "past": self._past,
-            **self._conditioning,
-        }
-        logits, self._past = self._model.run("decoder.onnx", feeds)
-        for row in logits[0]:
-            before = self._tokens[: len(self._predictions)]
-            guided = np.where(self._guide.allowed(before), row, row + NOT_CHOSEN)
-            self._predictions.append(Prediction(guided, self._state, self._guide.choices(before)))
-
-
 class _Loaded:
     """The description, pieces and ONNX Runtime sessions of a loaded drafter."""
 
@@ -253,6 +204,11 @@ class _Loaded:
         try:
             self.pieces = parse_pieces(files[VOCABULARY_FILE])
             self.slot_table = parse_slots(files[SLOTS_FILE], num_tokens=len(self.pieces))
+            self._proposals = (
+                parse_proposals(files[PROPOSALS_FILE], num_tokens=len(self.pieces))
+                if PROPOSALS_FILE in files
+                else None
+            )
             self._sessions: dict[str, onnxruntime.InferenceSession] = {
                 name: onnx_session(files[name], threads=threads)
                 for name in (*GRAPHS, VOICE_GRAPH)
@@ -263,6 +219,9 @@ class _Loaded:
                 f"ONNX Runtime cannot run the drafter in {folder} ({error}): reinstall its files"
             ) from error
         d = self.description
+        self._end = CaptionEnd.of(self.slot_table, self.pieces, d.eos)
+        self._stop = np.flatnonzero(self._end.stop)[:1].tolist()
+        self._empty_past = np.zeros((d.layers, 2, 1, d.heads, 0, d.head_dim), dtype=np.float32)
         self.has_voices = VOICE_GRAPH in self._sessions
         self.info = DrafterInfo(
             name=d.name,
@@ -278,6 +237,31 @@ class _Loaded:
             gendered_phrases=tuple(d.gendered),
             slot_table=self.slot_table,
         )
+
+    def start(self, clip: ConditionedClip) -> GuidedDraftSession:
+        """Return a new draft of a clip."""
+        plan = clip.plan or _EMOTION_ALONE
+        emotions = [EMOTIONS[place] for place in np.argsort(clip.decoder_input)[::-1]]
+        conditioning = {"emotion": clip.decoder_input[None], "plan": plan.features[None]}
+        return GuidedDraftSession(
+            lambda tokens, past: self.run(
+                "decoder.onnx", {"tokens": tokens, "past": past, **conditioning}
+            ),
+            ClauseGuide(plan, self.slot_table, self._end, emotions),
+            propose=self._proposer(plan, emotions[0]),
+            state=clip.state,
+            bos=self.description.bos,
+            max_tokens=self.description.max_tokens,
+            empty_past=self._empty_past,
+        )
+
+    def _proposer(self, plan: CaptionPlan, emotion: str) -> Proposer:
+        if self._proposals is None:
+            return no_proposals
+        return CaptionProposer(
+            self._proposals, plan,
+            emotion=emotion, slots=self.slot_table.slots, stop=self._stop,
+        )  # fmt: skip
 
     def run(self, graph: str, feeds: dict[str, NDArray[Any]]) -> list[NDArray[np.float32]]:
         try:
