@@ -15,13 +15,16 @@ a fourth. The names of files, inputs and outputs are part of the model format:
   features of a :class:`~ugsd_sdk.attributes.plan.CaptionPlan`, ``past`` float32
   (L, 2, 1, H, P, Dh) -> ``logits`` (1, T, V), ``present``.
 
+It may contain ``proposals.json`` (:mod:`~ugsd_sdk.drafter.proposals`), with which a caption takes
+one or two steps instead of one per token.
+
 The state is that of the clip, the same at every position.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -30,8 +33,7 @@ import numpy as np
 from numpy.typing import NDArray
 from ugsd_privacy.forks import call_in_children, keep_for_good
 
-from ugsd_sdk.attributes.length import CaptionLength
-from ugsd_sdk.attributes.plan import CaptionPlan, plan_for
+from ugsd_sdk.attributes.plan import plan_for
 from ugsd_sdk.attributes.slots import EMOTIONS
 from ugsd_sdk.drafter import ConditionedClip, DrafterInfo
 from ugsd_sdk.drafter.bundle import (
@@ -44,9 +46,9 @@ from ugsd_sdk.drafter.bundle import (
     DrafterBundle,
     parse_pieces,
 )
-from ugsd_sdk.drafter.clause_guide import CaptionEnd, ClauseGuide
-from ugsd_sdk.drafter.guided_session import GuidedDraftSession, Proposer, no_proposals
-from ugsd_sdk.drafter.proposals import CaptionProposer, parse_proposals
+from ugsd_sdk.drafter.caption_drafts import EMOTION_ALONE, CaptionDrafts
+from ugsd_sdk.drafter.guided_session import GuidedDraftSession
+from ugsd_sdk.drafter.proposals import parse_proposals
 from ugsd_sdk.drafter.slot_table import parse_slots
 from ugsd_sdk.errors import ModelError
 from ugsd_sdk.onnx_sessions import onnx_session
@@ -61,7 +63,6 @@ __all__ = ["OnnxDrafter"]
 
 _logger = logging.getLogger(__name__)
 
-_EMOTION_ALONE = CaptionPlan(CaptionLength.NORMAL, {})
 _GIVEN = 0.99
 """Probability of an emotion that is given."""
 
@@ -169,7 +170,8 @@ class OnnxDrafter:
     def start(self, clip: ConditionedClip, *, emotion: str | None = None) -> GuidedDraftSession:
         if emotion is not None:
             clip = _given(clip, emotion)
-        return self._model().start(clip)
+        model = self._model()
+        return model.drafts.start(clip, lambda feeds: model.run("decoder.onnx", feeds))
 
     def text(self, tokens: Sequence[int]) -> str:
         return "".join(map(self.piece, tokens)).strip()
@@ -190,7 +192,7 @@ def _given(clip: ConditionedClip, emotion: str) -> ConditionedClip:
     """Return ``clip`` with ``emotion`` as good as certain for the decoder."""
     scores = np.full_like(clip.decoder_input, np.log((1 - _GIVEN) / (clip.decoder_input.size - 1)))
     scores[EMOTIONS.index(emotion)] = np.log(_GIVEN)
-    plan = plan_for(clip.plan or _EMOTION_ALONE, emotion)
+    plan = plan_for(clip.plan or EMOTION_ALONE, emotion)
     return replace(clip, decoder_input=scores, plan=plan)
 
 
@@ -204,11 +206,12 @@ class _Loaded:
         try:
             self.pieces = parse_pieces(files[VOCABULARY_FILE])
             self.slot_table = parse_slots(files[SLOTS_FILE], num_tokens=len(self.pieces))
-            self._proposals = (
+            proposals = (
                 parse_proposals(files[PROPOSALS_FILE], num_tokens=len(self.pieces))
                 if PROPOSALS_FILE in files
                 else None
             )
+            self.drafts = CaptionDrafts(self.description, self.pieces, self.slot_table, proposals)
             self._sessions: dict[str, onnxruntime.InferenceSession] = {
                 name: onnx_session(files[name], threads=threads)
                 for name in (*GRAPHS, VOICE_GRAPH)
@@ -219,9 +222,6 @@ class _Loaded:
                 f"ONNX Runtime cannot run the drafter in {folder} ({error}): reinstall its files"
             ) from error
         d = self.description
-        self._end = CaptionEnd.of(self.slot_table, self.pieces, d.eos)
-        self._stop = np.flatnonzero(self._end.stop)[:1].tolist()
-        self._empty_past = np.zeros((d.layers, 2, 1, d.heads, 0, d.head_dim), dtype=np.float32)
         self.has_voices = VOICE_GRAPH in self._sessions
         self.info = DrafterInfo(
             name=d.name,
@@ -238,32 +238,7 @@ class _Loaded:
             slot_table=self.slot_table,
         )
 
-    def start(self, clip: ConditionedClip) -> GuidedDraftSession:
-        """Return a new draft of a clip."""
-        plan = clip.plan or _EMOTION_ALONE
-        emotions = [EMOTIONS[place] for place in np.argsort(clip.decoder_input)[::-1]]
-        conditioning = {"emotion": clip.decoder_input[None], "plan": plan.features[None]}
-        return GuidedDraftSession(
-            lambda tokens, past: self.run(
-                "decoder.onnx", {"tokens": tokens, "past": past, **conditioning}
-            ),
-            ClauseGuide(plan, self.slot_table, self._end, emotions),
-            propose=self._proposer(plan, emotions[0]),
-            state=clip.state,
-            bos=self.description.bos,
-            max_tokens=self.description.max_tokens,
-            empty_past=self._empty_past,
-        )
-
-    def _proposer(self, plan: CaptionPlan, emotion: str) -> Proposer:
-        if self._proposals is None:
-            return no_proposals
-        return CaptionProposer(
-            self._proposals, plan,
-            emotion=emotion, slots=self.slot_table.slots, stop=self._stop,
-        )  # fmt: skip
-
-    def run(self, graph: str, feeds: dict[str, NDArray[Any]]) -> list[NDArray[np.float32]]:
+    def run(self, graph: str, feeds: Mapping[str, NDArray[Any]]) -> list[NDArray[np.float32]]:
         try:
             outputs: list[NDArray[np.float32]] = self._sessions[graph].run(None, feeds)
         except Exception as error:

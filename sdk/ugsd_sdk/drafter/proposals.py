@@ -21,7 +21,13 @@ from ugsd_privacy.strict_models import StrictModel, exactly
 from ugsd_sdk.attributes.plan import WORDED_VALUES, CaptionPlan
 from ugsd_sdk.attributes.slots import Slot
 
-__all__ = ["CaptionProposer", "ClauseFeature", "ProposalTable", "clause_features", "parse_proposals"]
+__all__ = [
+    "CaptionProposer",
+    "ClauseFeature",
+    "ProposalTable",
+    "clause_features",
+    "parse_proposals",
+]
 
 _MAX_ITEMS = 500_000
 _Id = Annotated[int, Field(ge=0)]
@@ -106,7 +112,7 @@ def parse_proposals(data: bytes, *, num_tokens: int) -> ProposalTable:
     """Return the table in ``proposals.json`` for a vocabulary of ``num_tokens``. Raises
     :class:`ValueError`."""
     file = read_json(_ProposalsFile, data, max_items=_MAX_ITEMS)
-    if any(token >= num_tokens for clause in file.clauses for token in clause):
+    if any(max(clause) >= num_tokens for clause in file.clauses):
         raise ValueError("a token id is not in the vocabulary")
     return ProposalTable(file.clauses, file.nodes, file.roots)
 
@@ -133,8 +139,7 @@ class CaptionProposer:
         self._caption = [*chain.from_iterable(map(self._planned, plan.slots)), *stop]
 
     def __call__(self, tokens: Sequence[int]) -> Sequence[int]:
-        """Return what may follow ``tokens``; nothing if their last clause is worded in another way.
-        """
+        """Return what may follow ``tokens``; nothing if their last clause is worded otherwise."""
         count = len(tokens)
         if list(tokens) == self._caption[:count]:
             return self._caption[count:]

@@ -81,8 +81,7 @@ class SlotTable:
         return [value for value, used in self._tokens[slot].items() if written <= used]
 
     def still_compatible(self, slot: Slot, values: Iterable[str], token: int) -> tuple[str, ...]:
-        """Return those of ``values`` that a clause of ``slot`` may state after one more ``token``.
-        """
+        """Return those of ``values`` that a clause of ``slot`` may state if ``token`` follows."""
         used = self._tokens[slot]
         return tuple(value for value in values if token in used[value])
 
@@ -115,9 +114,7 @@ class SlotTable:
     @cached_property
     def _without_other_emotions(self) -> dict[str, NDArray[np.bool_]]:
         others = ~self.allowed(Slot.EMOTION, self.values[Slot.EMOTION])
-        return {
-            emotion: others | mask for emotion, mask in self._masks[Slot.EMOTION].items()
-        }
+        return {emotion: others | mask for emotion, mask in self._masks[Slot.EMOTION].items()}
 
     def _mask(self, tokens: Sequence[int]) -> NDArray[np.bool_]:
         mask = np.zeros(len(self.slots), dtype=np.bool_)
