@@ -26,7 +26,7 @@ def greedy_token(logits: NDArray[np.float32], tokens: Sequence[int], *, eos: int
 
     The end marker always may follow.
     """
-    best = int(np.argmax(logits))
+    best = int(logits.argmax())
     if best == eos or not completes_loop(tokens, best):
         return best
     for token in np.argsort(logits)[::-1].tolist():

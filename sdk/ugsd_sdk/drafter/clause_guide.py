@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import reduce
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,8 +43,7 @@ class CaptionEnd:
         return cls(stop, end_marker)
 
 
-@dataclass(frozen=True, slots=True)
-class ClauseState:
+class ClauseState(NamedTuple):
     """What a guide knows of a draft: its last clause."""
 
     slot: Slot | None
@@ -74,9 +74,11 @@ class ClauseGuide:
         self._table = table
         self._end = end
         self._within = {
-            slot: table.allowed(slot, self._planned(slot) or table.values[slot])
-            for slot in plan.slots
+            slot: table.allowed(slot, [plan.values[slot]] if slot in plan.values else every)
+            for slot, every in table.values.items()
+            if slot in plan.slots
         }
+        self._slots = plan.slots
         self.start = ClauseState(
             Slot.EMOTION,
             tuple(table.values[Slot.EMOTION]),
@@ -111,19 +113,21 @@ class ClauseGuide:
         """Return the (V,) tokens that may follow a draft in ``state``."""
         slot, compatible = state.slot, state.compatible
         if state.is_empty:
-            return self._within[self._plan.slots[0]]
+            return self._within[self._slots[0]]
         if slot is None:
             return self._end.eos
         if not compatible and state.names_emotion:
             return self._after(slot)  # another wrote words that do not go together: end the clause
         if not compatible:
             return self._table.allowed(slot, self._table.values[slot]) | self._after(slot)
-        planned = [value for value in compatible if value in self._planned(slot)]
-        within = self._within[slot] if planned else self._table.allowed(slot, compatible)
-        stated = any(
-            self._table.is_stated(slot, value, compatible) for value in planned or compatible
-        )
-        return within | self._after(slot) if stated else within
+        planned = self._plan.values.get(slot, "")
+        if planned in compatible:
+            within = self._within[slot]
+            is_stated = self._table.is_stated(slot, planned, compatible)
+        else:
+            within = self._table.allowed(slot, compatible)
+            is_stated = any(self._table.is_stated(slot, one, compatible) for one in compatible)
+        return within | self._after(slot) if is_stated else within
 
     def choices(self, state: ClauseState) -> NDArray[np.bool_] | None:
         """Return the (V,) tokens that keep to one emotion after a draft in ``state``; ``None`` for
@@ -134,14 +138,9 @@ class ClauseGuide:
         likeliest = next((emotion for emotion in self._emotions if emotion in named), None)
         return None if likeliest is None else self._table.without_other_emotions(likeliest)
 
-    def _planned(self, slot: Slot) -> tuple[str, ...]:
-        """Return the value that a clause of ``slot`` shall state; none if that is not planned."""
-        value = self._plan.values.get(slot)
-        return () if value is None else (value,)
-
     def _after(self, slot: Slot) -> NDArray[np.bool_]:
         """Return the (V,) tokens of the planned clause after one of ``slot``, or the full stop."""
-        for following in self._plan.slots:
+        for following in self._slots:
             if _ORDER[following] > _ORDER[slot]:
                 return self._within[following]
         return self._end.stop

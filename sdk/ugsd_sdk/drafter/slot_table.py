@@ -88,8 +88,7 @@ class SlotTable:
     def is_stated(self, slot: Slot, value: str, compatible: Iterable[str]) -> bool:
         """Return whether a clause that is ``compatible`` with these values states ``value``. It
         states "higher" although "higher and faster" may follow, but not the other way round."""
-        used = self._tokens[slot]
-        return all(used[value] <= used[other] for other in compatible)
+        return self._stated_as_well[slot][value].issuperset(compatible)
 
     def allowed(self, slot: Slot, values: Iterable[str]) -> NDArray[np.bool_]:
         """Return the (V,) tokens of clauses that state one of ``values``, at least one."""
@@ -101,6 +100,17 @@ class SlotTable:
         return {
             slot: {value: frozenset(tokens) for value, tokens in by_value.items()}
             for slot, by_value in self.values.items()
+        }
+
+    @cached_property
+    def _stated_as_well(self) -> dict[Slot, dict[str, frozenset[str]]]:
+        """The values of which a clause may have all tokens of a value."""
+        return {
+            slot: {
+                value: frozenset(other for other in by_value if by_value[other] >= used)
+                for value, used in by_value.items()
+            }
+            for slot, by_value in self._tokens.items()
         }
 
     @cached_property
