@@ -3,8 +3,8 @@
 It contains ``model.json`` (:class:`DrafterDescription`), ``vocabulary.json`` (the list of pieces by
 token id), ``slots.json`` (the slot of each token), the graphs that :mod:`~ugsd_sdk.drafter.onnx`
 runs, and measurements of them. It may contain a network that interprets states
-(:mod:`~ugsd_sdk.drafter.state_reading`). A missing file is read from the folder ``audio_encoder``
-beside it; its SHA-256 must match.
+(:mod:`~ugsd_sdk.drafter.state_reading`) and its usual clauses (:mod:`~ugsd_sdk.drafter.proposals`).
+A missing file is read from the folder ``audio_encoder`` beside it; its SHA-256 must match.
 """
 
 from __future__ import annotations
