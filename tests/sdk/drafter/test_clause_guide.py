@@ -92,6 +92,17 @@ def test_draft_goes_on_after_a_corrected_clause(
         assert set(compatible) <= set(TABLE.compatible(slot, written))
 
 
+@given(tokens=st.lists(st.integers(0, len(TABLE.slots) - 1), min_size=1, max_size=12))
+def test_state_is_that_of_the_last_clause(tokens: Sequence[int]) -> None:
+    state = ClauseGuide(CaptionPlan(CaptionLength.NORMAL, {}), TABLE, END).state_of(tokens)
+    slot, clause = clauses_of(tokens)[-1]
+    assert state.slot is slot
+    assert list(state.compatible) == ([] if slot is None else TABLE.compatible(slot, clause))
+    is_emotion = slot is Slot.EMOTION
+    assert state.is_first == (is_emotion and clause == list(tokens))
+    assert state.names_emotion == (is_emotion and bool(TABLE.emotions_in(clause)))
+
+
 def test_clauses_of_two_emotions_may_end() -> None:
     """A verifier may have written them; the draft is not stuck."""
     both = [*TABLE.values[Slot.EMOTION]["sad"], *TABLE.values[Slot.EMOTION]["angry"]]
