@@ -48,7 +48,8 @@ NETWORK = {
 }
 MAX_WHEEL_BYTES = 40 * 2**20
 DRAFTER_FILES = (
-    "decoder.onnx", "gate.json", "model.json", "reader.onnx", "vocabulary.json", "voice.onnx",
+    "decoder.onnx", "gate.json", "model.json", "proposals.json", "reader.onnx", "vocabulary.json",
+    "voice.onnx",
 )  # fmt: skip
 STARTER_FILES = {
     *(f"ugsd_sdk/{name}/{file}" for name in ("free", "starter") for file in DRAFTER_FILES),

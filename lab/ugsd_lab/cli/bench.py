@@ -35,6 +35,7 @@ def register(app: typer.Typer) -> None:
     """Add the commands."""
     bench = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help=_HELP)
     bench.command("device", epilog="Example: ugsd-lab bench device --runs 50")(bench_device)
+    bench.command("drafting", epilog="Example: ugsd-lab bench drafting --runs 10")(bench_drafting)
     bench.command("privacy", epilog="Example: ugsd-lab bench privacy --runs 2000")(bench_privacy)
     bench.command("log", epilog="Example: ugsd-lab bench log --records 100000")(bench_log)
     bench.command("speech", epilog="Example: ugsd-lab bench speech --data corpora")(bench_speech)
@@ -65,6 +66,35 @@ def bench_device(
     with shown_progress() as progress:
         figures = measure_device(runs, progress)
     _print_figures(figures, as_json=as_json)
+
+
+def bench_drafting(
+    drafter: DrafterName = "starter",
+    clips: Annotated[
+        int, typer.Option(min=1, metavar="N", help="Test clips of EMO-DB, which is bundled.")
+    ] = 20,
+    runs: Annotated[
+        int, typer.Option(min=3, metavar="N", help="How often each caption is drafted.")
+    ] = 10,
+    as_json: AsJson = False,
+    markdown: Markdown = False,
+) -> None:
+    """Drafting, compared with PyTorch eager.
+
+    Drafts the same captions with the same weights in PyTorch eager and ONNX Runtime, token by token
+    and with proposals, which the decoder checks several at a time. All on one thread, in turn.
+    """
+    from ugsd_lab.bench.drafting import bench_drafting as measure
+    from ugsd_lab.bench.drafting import notes, tables
+    from ugsd_lab.data.corpora import load_corpora
+    from ugsd_lab.evaluation import pair_of
+
+    require_one_output(as_json=as_json, markdown=markdown)
+    chosen = [clip for clip in load_corpora(None) if clip.split == "test"][:clips]
+    with shown_progress() as progress:
+        found = measure(chosen, pair_of(drafter).drafter, runs, progress)
+    document: dict[str, object] = {"drafting": [cost.as_dict() for cost in found]}
+    _print_tables(tables(found), notes(found), document, as_json=as_json, markdown=markdown)
 
 
 def bench_privacy(

@@ -24,7 +24,7 @@ from ugsd_sdk.attributes.slots import EMOTIONS, Slot
 from ugsd_lab.data.grammar import Clause, clauses
 from ugsd_lab.data.random_plans import random_plan
 
-__all__ = ["BOS", "EOS", "PAD", "Vocabulary"]
+__all__ = ["BOS", "EOS", "PAD", "Vocabulary", "every_kind"]
 
 PAD, BOS, EOS = 0, 1, 2
 _SPECIAL = 3
@@ -52,7 +52,7 @@ class Vocabulary:
         used: dict[Slot, dict[str, set[int]]] = {
             slot: {value: set() for value in values} for slot, values in WORDED_VALUES.items()
         }
-        for emotion, plan in _every_kind():
+        for emotion, plan in every_kind():
             for clause in clauses(emotion, plan):
                 for piece in _PIECE.findall(clause.text):
                     token = ids.setdefault((clause.slot, piece), _SPECIAL + len(ids))
@@ -155,7 +155,7 @@ class Vocabulary:
         return {token: names[0] for token, names in users.items() if len(names) == 1}
 
 
-def _every_kind() -> Iterable[tuple[str, CaptionPlan]]:
+def every_kind() -> Iterable[tuple[str, CaptionPlan]]:
     """Yield captions with every first clause, and random ones with every other clause."""
     kinds = ((False, False), (False, True), (True, False))
     every = product(EMOTIONS, range(NUM_OPENINGS), range(NUM_VARIANTS), kinds)

@@ -13,6 +13,7 @@ import torch
 from ugsd_sdk.drafter.bundle import AUDIO_ENCODER_FOLDER
 
 from ugsd_lab.data.corpora import CORPORA, Clip, load_corpora
+from ugsd_lab.data.proposals import write_proposals
 from ugsd_lab.data.prosody import Norms, measure_all
 from ugsd_lab.data.recipe import CEILING, DRAFTERS, PROJECTIONS, SHARE_ALIKE, Recipe
 from ugsd_lab.data.vocabulary import Vocabulary
@@ -140,6 +141,7 @@ def train_starter_pair(
             vocabulary=vocabulary,
             voice=VoiceProjection.fit(clips, corpus.clean_embeddings, one.corpora),
         )  # fmt: skip
+        list_file(work / name, write_proposals(work / name, vocabulary).name)
     export_verifier(
         work / VERIFIER_FOLDER, name="starter", licence=SHARE_ALIKE, verifier=verifier,
         readers=read, vocabulary=vocabulary,

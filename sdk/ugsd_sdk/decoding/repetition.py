@@ -26,7 +26,7 @@ def greedy_token(logits: NDArray[np.float32], tokens: Sequence[int], *, eos: int
 
     The end marker always may follow.
     """
-    best = int(np.argmax(logits))
+    best = int(logits.argmax())
     if best == eos or not completes_loop(tokens, best):
         return best
     for token in np.argsort(logits)[::-1].tolist():
@@ -43,6 +43,8 @@ def completes_loop(tokens: Sequence[int], token: int) -> bool:
         length = period * copies
         if len(tokens) + 1 < length:
             return False
+        if tokens[-period] != token:
+            continue
         tail = [*tokens[len(tokens) + 1 - length :], token]
         if tail[period:] == tail[:-period]:
             return True

@@ -105,11 +105,12 @@ class DraftSession(Protocol):
         """The sequence so far, without the start token."""
 
     def predict(self) -> Prediction:
-        """Return the prediction for position ``len(tokens)``. It costs nothing: the last ``append``
-        computed it, also after ``crop``. Not called with ``info.max_tokens`` tokens."""
+        """Return the prediction for position ``len(tokens)``. The model runs only if it has not
+        read these tokens yet. Not called with ``info.max_tokens`` tokens."""
 
     def append(self, tokens: Sequence[int]) -> None:
-        """Append tokens in one step; at most ``info.max_tokens`` in all, with the end marker."""
+        """Append tokens, which the model reads in one step; at most ``info.max_tokens`` in all,
+        with the end marker."""
 
     def crop(self, length: int) -> None:
         """Keep the first ``length`` tokens; ``predict`` then predicts position ``length``."""

@@ -3,8 +3,8 @@
 It contains ``model.json`` (:class:`DrafterDescription`), ``vocabulary.json`` (the list of pieces by
 token id), ``slots.json`` (the slot of each token), the graphs that :mod:`~ugsd_sdk.drafter.onnx`
 runs, and measurements of them. It may contain a network that interprets states
-(:mod:`~ugsd_sdk.drafter.state_reading`). A missing file is read from the folder ``audio_encoder``
-beside it; its SHA-256 must match.
+(:mod:`~ugsd_sdk.drafter.state_reading`) and its usual clauses (:mod:`~ugsd_sdk.drafter.proposals`).
+A missing file is read from the folder ``audio_encoder`` beside it; its SHA-256 must match.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ __all__ = [
     "BUNDLED",
     "DESCRIPTION_FILE",
     "GRAPHS",
+    "PROPOSALS_FILE",
     "REJECTION_PREDICTOR_FILE",
     "SLOTS_FILE",
     "STARTER",
@@ -52,6 +53,9 @@ VOCABULARY_FILE = "vocabulary.json"
 SLOTS_FILE = "slots.json"
 REJECTION_PREDICTOR_FILE = "gate.json"
 STATE_READING_FILE = "state_reading.json"
+PROPOSALS_FILE = "proposals.json"
+"""The usual clauses (:mod:`~ugsd_sdk.drafter.proposals`). Without it captions are the same, slower.
+"""
 AUDIO_ENCODER_FOLDER = "audio_encoder"
 AUDIO_ENCODER_GRAPH = "audio_encoder.onnx"
 GRAPHS = (AUDIO_ENCODER_GRAPH, "reader.onnx", "decoder.onnx")

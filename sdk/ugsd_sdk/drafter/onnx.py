@@ -15,13 +15,16 @@ a fourth. The names of files, inputs and outputs are part of the model format:
   features of a :class:`~ugsd_sdk.attributes.plan.CaptionPlan`, ``past`` float32
   (L, 2, 1, H, P, Dh) -> ``logits`` (1, T, V), ``present``.
 
+It may contain ``proposals.json`` (:mod:`~ugsd_sdk.drafter.proposals`), with which a caption takes
+one or two steps instead of one per token.
+
 The state is that of the clip, the same at every position.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -30,20 +33,22 @@ import numpy as np
 from numpy.typing import NDArray
 from ugsd_privacy.forks import call_in_children, keep_for_good
 
-from ugsd_sdk.attributes.length import CaptionLength
-from ugsd_sdk.attributes.plan import CaptionPlan, plan_for
+from ugsd_sdk.attributes.plan import plan_for
 from ugsd_sdk.attributes.slots import EMOTIONS
-from ugsd_sdk.drafter import NOT_CHOSEN, ConditionedClip, DrafterInfo, Prediction
+from ugsd_sdk.drafter import ConditionedClip, DrafterInfo
 from ugsd_sdk.drafter.bundle import (
     AUDIO_ENCODER_GRAPH,
     GRAPHS,
+    PROPOSALS_FILE,
     SLOTS_FILE,
     VOCABULARY_FILE,
     VOICE_GRAPH,
     DrafterBundle,
     parse_pieces,
 )
-from ugsd_sdk.drafter.clause_guide import ClauseGuide
+from ugsd_sdk.drafter.caption_drafts import EMOTION_ALONE, CaptionDrafts
+from ugsd_sdk.drafter.guided_session import GuidedDraftSession
+from ugsd_sdk.drafter.proposals import parse_proposals
 from ugsd_sdk.drafter.slot_table import parse_slots
 from ugsd_sdk.errors import ModelError
 from ugsd_sdk.onnx_sessions import onnx_session
@@ -58,7 +63,6 @@ __all__ = ["OnnxDrafter"]
 
 _logger = logging.getLogger(__name__)
 
-_EMOTION_ALONE = CaptionPlan(CaptionLength.NORMAL, {})
 _GIVEN = 0.99
 """Probability of an emotion that is given."""
 
@@ -163,10 +167,11 @@ class OnnxDrafter:
             profile_match=ProfileMatch.MATCHED if profile.count else ProfileMatch.NO_PROFILE,
         )
 
-    def start(self, clip: ConditionedClip, *, emotion: str | None = None) -> OnnxDraftSession:
+    def start(self, clip: ConditionedClip, *, emotion: str | None = None) -> GuidedDraftSession:
         if emotion is not None:
             clip = _given(clip, emotion)
-        return OnnxDraftSession(self._model(), clip)
+        model = self._model()
+        return model.drafts.start(clip, lambda feeds: model.run("decoder.onnx", feeds))
 
     def text(self, tokens: Sequence[int]) -> str:
         return "".join(map(self.piece, tokens)).strip()
@@ -187,60 +192,8 @@ def _given(clip: ConditionedClip, emotion: str) -> ConditionedClip:
     """Return ``clip`` with ``emotion`` as good as certain for the decoder."""
     scores = np.full_like(clip.decoder_input, np.log((1 - _GIVEN) / (clip.decoder_input.size - 1)))
     scores[EMOTIONS.index(emotion)] = np.log(_GIVEN)
-    plan = plan_for(clip.plan or _EMOTION_ALONE, emotion)
+    plan = plan_for(clip.plan or EMOTION_ALONE, emotion)
     return replace(clip, decoder_input=scores, plan=plan)
-
-
-class OnnxDraftSession:
-    """One caption's tokens with their attention keys and values."""
-
-    def __init__(self, model: _Loaded, clip: ConditionedClip) -> None:
-        d = model.description
-        plan = clip.plan or _EMOTION_ALONE
-        self._model = model
-        order = np.argsort(clip.decoder_input)[::-1]
-        likeliest_first = [EMOTIONS[place] for place in order]
-        self._guide = ClauseGuide(plan, model.slot_table, model.pieces, d.eos, likeliest_first)
-        self._conditioning = {
-            "emotion": clip.decoder_input[None],
-            "plan": plan.features[None],
-        }
-        self._state = clip.state
-        self._past = np.zeros((d.layers, 2, 1, d.heads, 0, d.head_dim), dtype=np.float32)
-        self._tokens: list[int] = []
-        self._predictions: list[Prediction] = []
-        self._run([d.bos])
-
-    @property
-    def tokens(self) -> Sequence[int]:
-        return self._tokens
-
-    def predict(self) -> Prediction:
-        return self._predictions[-1]
-
-    def append(self, tokens: Sequence[int]) -> None:
-        if tokens:
-            self._tokens.extend(tokens)
-            self._run(tokens)
-
-    def crop(self, length: int) -> None:
-        inputs = length + 1  # includes the start token
-        self._past = self._past[:, :, :, :, :inputs]
-        del self._predictions[inputs:]
-        del self._tokens[length:]
-
-    def _run(self, inputs: Sequence[int]) -> None:
-        """Run the decoder on the last tokens of the sequence, or on the start token."""
-        feeds: dict[str, NDArray[Any]] = {
-            "tokens": np.array([inputs], dtype=np.int64),
-            "past": self._past,
-            **self._conditioning,
-        }
-        logits, self._past = self._model.run("decoder.onnx", feeds)
-        for row in logits[0]:
-            before = self._tokens[: len(self._predictions)]
-            guided = np.where(self._guide.allowed(before), row, row + NOT_CHOSEN)
-            self._predictions.append(Prediction(guided, self._state, self._guide.choices(before)))
 
 
 class _Loaded:
@@ -253,6 +206,12 @@ class _Loaded:
         try:
             self.pieces = parse_pieces(files[VOCABULARY_FILE])
             self.slot_table = parse_slots(files[SLOTS_FILE], num_tokens=len(self.pieces))
+            proposals = (
+                parse_proposals(files[PROPOSALS_FILE], num_tokens=len(self.pieces))
+                if PROPOSALS_FILE in files
+                else None
+            )
+            self.drafts = CaptionDrafts(self.description, self.pieces, self.slot_table, proposals)
             self._sessions: dict[str, onnxruntime.InferenceSession] = {
                 name: onnx_session(files[name], threads=threads)
                 for name in (*GRAPHS, VOICE_GRAPH)
@@ -279,7 +238,7 @@ class _Loaded:
             slot_table=self.slot_table,
         )
 
-    def run(self, graph: str, feeds: dict[str, NDArray[Any]]) -> list[NDArray[np.float32]]:
+    def run(self, graph: str, feeds: Mapping[str, NDArray[Any]]) -> list[NDArray[np.float32]]:
         try:
             outputs: list[NDArray[np.float32]] = self._sessions[graph].run(None, feeds)
         except Exception as error:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, reduce
 from typing import Annotated, Self
 
 import numpy as np
@@ -73,26 +73,27 @@ class SlotTable:
 
     def without_other_emotions(self, emotion: str) -> NDArray[np.bool_]:
         """Return the (V,) tokens of clauses that name ``emotion``, and those of all other slots."""
-        mask = ~self.allowed(Slot.EMOTION, self.values[Slot.EMOTION])
-        return mask | self.allowed(Slot.EMOTION, [emotion])
+        return self._without_other_emotions[emotion]
 
     def compatible(self, slot: Slot, tokens: Iterable[int]) -> list[str]:
         """Return the values of ``slot`` that a clause with ``tokens`` may still state."""
         written = frozenset(tokens)
         return [value for value, used in self._tokens[slot].items() if written <= used]
 
+    def still_compatible(self, slot: Slot, values: Iterable[str], token: int) -> tuple[str, ...]:
+        """Return those of ``values`` that a clause of ``slot`` may state if ``token`` follows."""
+        used = self._tokens[slot]
+        return tuple(value for value in values if token in used[value])
+
     def is_stated(self, slot: Slot, value: str, compatible: Iterable[str]) -> bool:
         """Return whether a clause that is ``compatible`` with these values states ``value``. It
         states "higher" although "higher and faster" may follow, but not the other way round."""
-        used = self._tokens[slot]
-        return all(used[value] <= used[other] for other in compatible)
+        return self._stated_as_well[slot][value].issuperset(compatible)
 
     def allowed(self, slot: Slot, values: Iterable[str]) -> NDArray[np.bool_]:
-        """Return the (V,) tokens of clauses that state one of ``values``."""
-        mask = np.zeros(len(self.slots), dtype=np.bool_)
-        for value in values:
-            mask[list(self.values[slot][value])] = True
-        return mask
+        """Return the (V,) tokens of clauses that state one of ``values``, at least one."""
+        masks = self._masks[slot]
+        return reduce(np.logical_or, [masks[value] for value in values])
 
     @cached_property
     def _tokens(self) -> dict[Slot, dict[str, frozenset[int]]]:
@@ -100,6 +101,36 @@ class SlotTable:
             slot: {value: frozenset(tokens) for value, tokens in by_value.items()}
             for slot, by_value in self.values.items()
         }
+
+    @cached_property
+    def _stated_as_well(self) -> dict[Slot, dict[str, frozenset[str]]]:
+        """The values of which a clause may have all tokens of a value."""
+        return {
+            slot: {
+                value: frozenset(other for other in by_value if by_value[other] >= used)
+                for value, used in by_value.items()
+            }
+            for slot, by_value in self._tokens.items()
+        }
+
+    @cached_property
+    def _masks(self) -> dict[Slot, dict[str, NDArray[np.bool_]]]:
+        """The (V,) tokens of each value, read-only since callers get them."""
+        return {
+            slot: {value: self._mask(tokens) for value, tokens in by_value.items()}
+            for slot, by_value in self.values.items()
+        }
+
+    @cached_property
+    def _without_other_emotions(self) -> dict[str, NDArray[np.bool_]]:
+        others = ~self.allowed(Slot.EMOTION, self.values[Slot.EMOTION])
+        return {emotion: others | mask for emotion, mask in self._masks[Slot.EMOTION].items()}
+
+    def _mask(self, tokens: Sequence[int]) -> NDArray[np.bool_]:
+        mask = np.zeros(len(self.slots), dtype=np.bool_)
+        mask[list(tokens)] = True
+        mask.flags.writeable = False
+        return mask
 
     @cached_property
     def _emotions(self) -> dict[int, str]:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from ugsd_sdk.attributes.length import CaptionLength
 from ugsd_sdk.attributes.plan import MEASURED_SLOTS, WORDED_VALUES, CaptionPlan
 from ugsd_sdk.attributes.slots import Slot
-from ugsd_sdk.drafter.clause_guide import ClauseGuide
+from ugsd_sdk.drafter.clause_guide import CaptionEnd, ClauseGuide
 from ugsd_sdk.drafter.slot_table import SlotTable, parse_slots
 
 from tests.sdk.drafter.test_slot_table import some_slots
@@ -21,6 +21,7 @@ TABLE: SlotTable = parse_slots(
     json.dumps(some_slots()).encode(), num_tokens=len(some_slots()["slots"])
 )
 PIECES = ["", "", "", ".", *(" word" for _ in TABLE.slots[STOP + 1 :])]
+END = CaptionEnd.of(TABLE, PIECES, EOS)
 
 plans = st.builds(
     CaptionPlan,
@@ -33,10 +34,10 @@ plans = st.builds(
 
 def drafted(plan: CaptionPlan, rng: np.random.Generator, given_tokens: Sequence[int]) -> list[int]:
     """Return what a decoder of random weights drafts after ``given_tokens``."""
-    guide = ClauseGuide(plan, TABLE, PIECES, EOS)
+    guide = ClauseGuide(plan, TABLE, END)
     tokens = list(given_tokens)
     while not tokens or tokens[-1] != EOS:
-        allowed = guide.allowed(tokens)
+        allowed = guide.allowed(guide.state_of(tokens))
         assert allowed.any()
         tokens.append(int(rng.choice(np.flatnonzero(allowed))))
     return tokens
@@ -91,27 +92,39 @@ def test_draft_goes_on_after_a_corrected_clause(
         assert set(compatible) <= set(TABLE.compatible(slot, written))
 
 
+@given(tokens=st.lists(st.integers(0, len(TABLE.slots) - 1), min_size=1, max_size=12))
+def test_state_is_that_of_the_last_clause(tokens: Sequence[int]) -> None:
+    state = ClauseGuide(CaptionPlan(CaptionLength.NORMAL, {}), TABLE, END).state_of(tokens)
+    slot, clause = clauses_of(tokens)[-1]
+    assert state.slot is slot
+    assert list(state.compatible) == ([] if slot is None else TABLE.compatible(slot, clause))
+    is_emotion = slot is Slot.EMOTION
+    assert state.is_first == (is_emotion and clause == list(tokens))
+    assert state.names_emotion == (is_emotion and bool(TABLE.emotions_in(clause)))
+
+
 def test_clauses_of_two_emotions_may_end() -> None:
     """A verifier may have written them; the draft is not stuck."""
     both = [*TABLE.values[Slot.EMOTION]["sad"], *TABLE.values[Slot.EMOTION]["angry"]]
-    guide = ClauseGuide(CaptionPlan(CaptionLength.NORMAL, {}), TABLE, PIECES, EOS)
-    assert guide.allowed(both)[STOP]
+    guide = ClauseGuide(CaptionPlan(CaptionLength.NORMAL, {}), TABLE, END)
+    assert guide.allowed(guide.state_of(both))[STOP]
 
 
 def test_special_tokens_are_never_drafted() -> None:
     plan = CaptionPlan(CaptionLength.NORMAL, {Slot.PACE: "fast"})
-    guide = ClauseGuide(plan, TABLE, PIECES, EOS)
+    guide = ClauseGuide(plan, TABLE, END)
     fast, sad = TABLE.values[Slot.PACE]["fast"], TABLE.values[Slot.EMOTION]["sad"]
     for tokens in ([], sad, [*sad, *fast], [*sad, *fast[:1]]):
-        assert not guide.allowed(tokens)[[PAD, BOS, EOS]].any()
-    ending = guide.allowed([*sad, *fast, STOP])
+        assert not guide.allowed(guide.state_of(tokens))[[PAD, BOS, EOS]].any()
+    ending = guide.allowed(guide.state_of([*sad, *fast, STOP]))
     assert np.flatnonzero(ending).tolist() == [EOS]
 
 
 def test_clause_outside_the_plan_is_followed_by_the_next() -> None:
     plan = CaptionPlan(CaptionLength.NORMAL, {Slot.PITCH: "high"})
-    guide = ClauseGuide(plan, TABLE, PIECES, EOS)
-    allowed = guide.allowed([*TABLE.values[Slot.EMOTION]["sad"], *TABLE.values[Slot.PACE]["fast"]])
+    guide = ClauseGuide(plan, TABLE, END)
+    tokens = [*TABLE.values[Slot.EMOTION]["sad"], *TABLE.values[Slot.PACE]["fast"]]
+    allowed = guide.allowed(guide.state_of(tokens))
     assert allowed[list(TABLE.values[Slot.PITCH]["high"])].all()
     assert not allowed[list(TABLE.values[Slot.EMOTION]["sad"])].any()
 
@@ -121,12 +134,12 @@ def test_emotion_is_one_that_the_clause_can_still_name() -> None:
     values = TABLE.values[Slot.EMOTION]
     own = {name: set(tokens) for name, tokens in values.items()}
     first, second = "calm", "sad"
-    guide = ClauseGuide(CaptionPlan(CaptionLength.NORMAL, {}), TABLE, PIECES, EOS, [first, second])
+    guide = ClauseGuide(CaptionPlan(CaptionLength.NORMAL, {}), TABLE, END, [first, second])
     only_second = min(own[second] - own[first])
-    settled = guide.choices([])
+    settled = guide.choices(guide.state_of([]))
     assert settled is not None
     assert settled[list(own[first])].all()
     assert not settled[only_second]
-    later = guide.choices([only_second])
+    later = guide.choices(guide.state_of([only_second]))
     assert later is not None
     assert later[only_second]
