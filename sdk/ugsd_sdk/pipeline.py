@@ -38,8 +38,8 @@ from ugsd_sdk.connection.verifier_connection import VerifierConnection
 from ugsd_sdk.decoding.block_rules import BlockRules
 from ugsd_sdk.decoding.decoder import Decoder
 from ugsd_sdk.decoding.events import BlockOutcome, DecodingCounts, Finished, TokenSource
-from ugsd_sdk.decoding.pace import Pace, PacedPolicy
-from ugsd_sdk.decoding.policy import EnrolmentGuard, NeverEscalate, Policy, blocked_reason_of
+from ugsd_sdk.decoding.pace import Pace, TimelyPolicy
+from ugsd_sdk.decoding.policy import EnrolmentGuard, NeverEscalate, Policy
 from ugsd_sdk.decoding.uncertainty import Uncertainty
 from ugsd_sdk.drafter import ConditionedClip, Drafter
 from ugsd_sdk.drafter.gender_phrases import gender_from
@@ -52,7 +52,7 @@ from ugsd_sdk.profile.matching import Enrolment, ProfileChange
 from ugsd_sdk.profile.profile import Profile
 from ugsd_sdk.profile.user_profile import UserProfile
 from ugsd_sdk.settings.config import Settings
-from ugsd_sdk.settings.verification import BLOCK_TOKENS, MAX_ADAPTED_BLOCK_TOKENS
+from ugsd_sdk.settings.verification import MAX_ADAPTED_BLOCK_TOKENS
 from ugsd_sdk.speech.reader import Meter, SpeechDetector, SpeechReader
 from ugsd_sdk.speech.spans import Speech
 
@@ -60,6 +60,16 @@ __all__ = ["CaptionPipeline"]
 
 _STORING_S = 0.5
 """How long a caption waits to store what it can do without: profile and decisions."""
+_WITHHELD = frozenset(
+    {
+        ReasonCode.NOT_ENROLLED,
+        ReasonCode.NO_PROFILE,
+        ReasonCode.DIFFERENT_SPEAKER,
+        ReasonCode.SEVERAL_SPEAKERS,
+        ReasonCode.ANSWER_TOO_LATE,
+    }
+)
+"""Why a block is kept that the policy would have sent."""
 _WRITTEN = (TokenSource.CORRECTED, TokenSource.CONTINUED)
 
 
@@ -98,7 +108,7 @@ class CaptionPipeline:
             drafter.info.slot_table,
             block_unit=settings.block_unit,
             continuation=settings.continuation,
-            block_tokens=BLOCK_TOKENS if settings.block_tokens == "auto" else settings.block_tokens,
+            block_tokens=settings.block_tokens,
             verification=settings.verification,
             has_noise=settings.sigma is not None,
         )
@@ -194,7 +204,7 @@ class CaptionPipeline:
             usage=self._usage(finished, exchange),
             latency_ms=self._latency(started_s, encoded_s, draft_s, exchange),
             receipts=receipts,
-            unverified_reason=self._unverified_reason(exchange, policy, finished),
+            unverified_reason=self._unverified_reason(exchange, finished),
             id=caption_id,
             decisions=tuple(map(BlockDecision.of, finished.blocks)),
         )
@@ -225,18 +235,16 @@ class CaptionPipeline:
         min_saving_s = self.settings.verifier.min_saving_s
         if min_saving_s is not None and self.pace.saving_s(0) >= min_saving_s:
             return 1
-        if self.settings.block_tokens == "auto":
+        if self.settings.adaptive_blocks:
             return self.pace.block_tokens(MAX_ADAPTED_BLOCK_TOKENS)
         return self.settings.block_tokens
 
-    def _unverified_reason(
-        self, exchange: Exchange | None, policy: Policy, finished: Finished
-    ) -> Reason | None:
+    def _unverified_reason(self, exchange: Exchange | None, finished: Finished) -> Reason | None:
         """Return why a caption has less verification than was asked for; without a verifier only a
         target asks for any."""
         if exchange is not None:
-            why = exchange.unverified_reason or blocked_reason_of(policy)
-            return why or next(filter(None, map(_missing_verification, finished.blocks)), None)
+            missing = filter(None, map(_missing_verification, finished.blocks))
+            return exchange.unverified_reason or next(missing, None)
         targets = (self.settings.target_risk, self.settings.target_gain)
         has_target = any(target is not None for target in targets)
         return Reason(code=ReasonCode.NO_VERIFIER) if has_target else None
@@ -292,7 +300,7 @@ class CaptionPipeline:
         if exchange is None:
             return NeverEscalate(ReasonCode.NO_VERIFIER)
         verifier = self.settings.verifier
-        policy = PacedPolicy(
+        policy = TimelyPolicy(
             self.policy,
             self.pace,
             exchange.remaining_s,
@@ -313,7 +321,7 @@ class CaptionPipeline:
             deadline_s=verifier.deadline_s,
             waiting=WaitingTime(verifier.caption_deadline_s),
             traffic_shape=self.settings.traffic_shape,
-            pace=self.pace,
+            answered=self.pace.answered,
         )
 
     def _record_decisions(self, finished: Finished, exchange: Exchange | None) -> str | None:
@@ -357,7 +365,7 @@ def _wording_of(speech: Speech, seed: int) -> str:
 def _missing_verification(block: BlockOutcome) -> Reason | None:
     """Return why a block that the policy would have sent was kept, or was sent and not judged."""
     reason, failure = block.reason, block.reason.failure
-    if reason.code is ReasonCode.ANSWER_TOO_LATE:
+    if reason.code in _WITHHELD:
         return reason
     return failure if failure and failure.code is ReasonCode.NOT_JUDGED else None
 

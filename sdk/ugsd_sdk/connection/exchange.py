@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from time import monotonic
@@ -27,7 +27,6 @@ from ugsd_sdk.concurrency.waiting import WaitingTime
 from ugsd_sdk.connection.failure_reasons import reason_of
 from ugsd_sdk.connection.session import ASK_OPERATOR, Session
 from ugsd_sdk.connection.verifier_connection import VerifierConnection
-from ugsd_sdk.decoding.pace import Pace
 from ugsd_sdk.errors import TransportError, VerifierMisbehaved, VerifierRefused, VerifierTimeout
 
 __all__ = ["Exchange"]
@@ -51,11 +50,11 @@ class Exchange:
         deadline_s: float,
         waiting: WaitingTime,
         traffic_shape: TrafficShape = TrafficShape.PADDED,
-        pace: Pace | None = None,
+        answered: Callable[[float], None] = lambda _: None,
     ) -> None:
         """``deadline_s`` limits one block, from its sealing to its verdict. All waits for the
-        verifier and for the ledger count against ``waiting``, the caption's total. ``pace`` is told
-        how long answers take."""
+        verifier and for the ledger count against ``waiting``, the caption's total. ``answered``
+        is told how many seconds after its question an answer came."""
         self.traffic_shape = traffic_shape
         self.waiting = waiting
         self._link = link
@@ -67,7 +66,7 @@ class Exchange:
         self._handle: CaptionHandle | None = None
         self._lost = False
         """Whether there was no session, or it was lost."""
-        self._pace = pace or Pace()
+        self._answered = answered
         self._sent_s = 0.0
         self._early: Verdict | Refusal | Cover | Exception | None = None
         """What :meth:`has_answer` has found: the answer to the last frame, or why there is none."""
@@ -268,7 +267,7 @@ class Exchange:
         """Return the answer to the last frame, and drop a session that is unusable."""
         try:
             answer, size = self._current().receive(timeout_s)
-            self._pace.answered(monotonic() - self._sent_s)
+            self._answered(monotonic() - self._sent_s)
             self.bytes_received += size
             if self.traffic_shape is TrafficShape.CONSTANT and size != CONSTANT_FRAME_BYTES:
                 raise VerifierMisbehaved(

@@ -16,7 +16,7 @@ from ugsd_privacy.reasons import Reason, ReasonCode
 from ugsd_sdk.concurrency.smoothed_time import SmoothedTime
 from ugsd_sdk.decoding.policy import BlockView, BudgetView, Escalate, KeepLocal, Policy
 
-__all__ = ["Pace", "PacedPolicy", "best_block_tokens"]
+__all__ = ["Pace", "TimelyPolicy", "best_block_tokens"]
 
 _TYPICAL_TOKENS = 24
 """Tokens of a caption, until one was made."""
@@ -124,7 +124,7 @@ def best_block_tokens(acceptance: float, *, step_s: float, answer_s: float, long
 
 
 @dataclass(frozen=True)
-class PacedPolicy:
+class TimelyPolicy:
     """Asks as ``policy`` does where the answer is expected in time, and also where a verifier that
     goes on is expected to end the caption sooner."""
 

@@ -25,7 +25,6 @@ __all__ = [
     "NeverEscalate",
     "Policy",
     "UncertaintyPolicy",
-    "blocked_reason_of",
 ]
 
 
@@ -167,19 +166,9 @@ class EnrolmentGuard:
     def __init__(self, policy: Policy, reason: ReasonCode = ReasonCode.NOT_ENROLLED) -> None:
         self._policy = policy
         self.reason = reason
-        self.has_blocked = False
-        """Whether the guard has kept a block that ``policy`` would have sent."""
 
     def __call__(self, block: BlockView, budget: BudgetView) -> KeepLocal | Escalate:
         decision = self._policy(block, budget)
         if isinstance(decision, KeepLocal) or decision.disclosure is Disclosure.TOKENS:
             return decision
-        self.has_blocked = True
         return KeepLocal(self.reason)
-
-
-def blocked_reason_of(policy: Policy) -> Reason | None:
-    """Return why ``policy`` has kept a block that should have been sent; ``None`` if it has not."""
-    if isinstance(policy, EnrolmentGuard) and policy.has_blocked:
-        return Reason(code=policy.reason)
-    return None

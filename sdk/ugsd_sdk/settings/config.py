@@ -38,7 +38,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar
 
 from pydantic import (
     Field,
@@ -151,12 +151,12 @@ class Settings(BaseSettings):
     """What one block is. ``slot``: the clause of the emotion, up to the word that names it, as one
     question. ``tokens``: ``block_tokens`` tokens, as in the paper, and always so for a drafter
     without slots."""
-    block_tokens: Annotated[int, Field(ge=1, le=MAX_CAPTION_TOKENS)] | Literal["auto"] = (
-        BLOCK_TOKENS
-    )
-    """Largest number of drafted tokens in one block, 1 to 256, if ``block_unit`` is ``tokens``.
-    ``auto``: 1 to 16, as the measured times to draft a token and to get an answer, and the share of
-    accepted tokens, make it best."""
+    block_tokens: Annotated[int, Field(ge=1, le=MAX_CAPTION_TOKENS)] = BLOCK_TOKENS
+    """Largest number of drafted tokens in one block, 1 to 256, if ``block_unit`` is ``tokens``."""
+    adaptive_blocks: bool = False
+    """Whether blocks of tokens have the length, 1 to 16, that is best for the measured times to
+    draft a token and to get an answer and for the share of accepted tokens, in place of
+    ``block_tokens``."""
     continuation: Continuation | None = None
     """How far the verifier may go on after the tokens that it accepts or corrects. Default:
     ``nothing`` for questions, ``clause`` for blocks of tokens of a drafter with slots, ``caption``

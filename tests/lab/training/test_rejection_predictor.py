@@ -95,7 +95,9 @@ def test_predictors_are_fitted_in_and_out_of_domain(monkeypatch: pytest.MonkeyPa
             )
             x["log1p(ood_score)"] = 2.0 * (clip.corpus == "ravdess" and drafter.name == "free")
             chance = 1 / (1 + np.exp(-(x["log-odds"] + 1.5 * x["log1p(ood_score)"] - 2)))
-            out.append(Observed(x, rng.random(), bool(rng.random() < chance), clip))
+            rejects = bool(rng.random() < chance)
+            rescues = rejects and x["log1p(ood_score)"] > 0
+            out.append(Observed(x, rng.random(), rejects, rescues, rejects and not rescues, clip))
         return out
 
     monkeypatch.setattr(rejection_predictor, "OnnxDrafter", _NoModel)
@@ -118,6 +120,9 @@ def test_predictors_are_fitted_in_and_out_of_domain(monkeypatch: pytest.MonkeyPa
         at = dict(zip(found.features, found.weights, strict=True))
         assert at["log-odds"] == pytest.approx(1, abs=0.2)
         assert at["log1p(ood_score)"] == pytest.approx(1.5, abs=0.2)
+        in_domain, out_of_domain = (found.rescue([0.0, x]) - found.spoil([0.0, x]) for x in (0, 2))
+        assert in_domain < -0.05
+        assert out_of_domain > 0.5
     free = fits["free"]
     assert all(found.calibration_error < 0.05 for found in fits.values())
     assert len({found.threshold for found in fits.values()}) == 3

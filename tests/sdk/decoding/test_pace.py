@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from ugsd_privacy.protocol.messages import Disclosure
 from ugsd_privacy.reasons import ReasonCode, as_reason
-from ugsd_sdk.decoding.pace import Pace, PacedPolicy, best_block_tokens
+from ugsd_sdk.decoding.pace import Pace, TimelyPolicy, best_block_tokens
 from ugsd_sdk.decoding.policy import (
     AlwaysEscalate,
     BlockView,
@@ -35,7 +35,7 @@ def pace_of(*, step_s: float, answer_s: float, caption_tokens: int = 24) -> Pace
 
 
 def decide(pace: Pace, remaining_s: float = 2.0, **limits: float) -> KeepLocal | Escalate:
-    policy = PacedPolicy(AlwaysEscalate(), pace, lambda: remaining_s, **limits)
+    policy = TimelyPolicy(AlwaysEscalate(), pace, lambda: remaining_s, **limits)
     return policy(BLOCK, BudgetView())
 
 
@@ -77,17 +77,17 @@ def test_delay_is_what_drafting_does_not_hide() -> None:
 
 def test_slow_device_asks_to_save_time() -> None:
     slow = pace_of(step_s=0.4, answer_s=0.5)
-    policy = PacedPolicy(NeverEscalate(), slow, lambda: 2.0, min_saving_s=1.0)
+    policy = TimelyPolicy(NeverEscalate(), slow, lambda: 2.0, min_saving_s=1.0)
     decision = policy(BLOCK, BudgetView())
     assert decision == Escalate(Disclosure.SUMMARY, tokens=1)
     assert as_reason(decision.reason).code is ReasonCode.SAVES_TIME
     assert as_reason(decision.reason).value == pytest.approx(7.5)  # 20 * .4 - .5
     fast = pace_of(step_s=0.001, answer_s=0.5)
     assert isinstance(
-        PacedPolicy(NeverEscalate(), fast, lambda: 2.0, min_saving_s=1.0)(BLOCK, BudgetView()),
+        TimelyPolicy(NeverEscalate(), fast, lambda: 2.0, min_saving_s=1.0)(BLOCK, BudgetView()),
         KeepLocal,
     )
-    late = PacedPolicy(NeverEscalate(), slow, lambda: 0.4, min_saving_s=1.0)
+    late = TimelyPolicy(NeverEscalate(), slow, lambda: 0.4, min_saving_s=1.0)
     assert isinstance(late(BLOCK, BudgetView()), KeepLocal), "the answer would be lost"
 
 

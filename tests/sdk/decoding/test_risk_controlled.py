@@ -365,8 +365,8 @@ def test_target_without_a_verifier_is_marked(folder: Path, voice: NDArray[np.flo
 
 def test_enrolment_guard_reports_block_under_target() -> None:
     guard = EnrolmentGuard(RiskControlledPolicy(MEASURED, target_risk=0.05))
-    guard(BlockView(0, (1,), (0.9,), verifier_has_summary=False), BudgetView())
-    assert guard.has_blocked
+    decision = guard(BlockView(0, (1,), (0.9,), verifier_has_summary=False), BudgetView())
+    assert decision.reason is ReasonCode.NOT_ENROLLED
 
 
 def test_explain_shows_the_chosen_setting(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -17,6 +17,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from ugsd_privacy.protocol.messages import Disclosure
+from ugsd_privacy.reasons import ReasonCode
 from ugsd_sdk.cli import main
 from ugsd_sdk.decoding.policy import (
     AlwaysEscalate,
@@ -389,7 +390,7 @@ def test_no_policy_sends_unenrolled_states(disclosure: Disclosure) -> None:
         assert decision == Escalate(disclosure)
     else:
         assert decision == KeepLocal()
-    assert policy.has_blocked is (disclosure is not Disclosure.TOKENS)
+        assert decision.reason is ReasonCode.NOT_ENROLLED
 
 
 def test_undeletable_profile_names_its_remedy(
