@@ -50,6 +50,9 @@ class ReasonCode(StrEnum):
     """The block at ``start`` was not verified because of ``failure``; later ones are not judged."""
     CAP_EXCEEDED = "cap_exceeded"
     """``wanted`` in addition to ``used`` would exceed the ``limit`` of ``cap``."""
+    BELOW_PRICE = "below_price"
+    """The question is ``worth`` less than the ``price`` of its ``cost`` at what remains of ``cap``:
+    the budget is kept for questions that are worth more."""
     CONSTANT_SHAPE = "constant_shape"
     """The constant traffic shape allows one frame per caption, which was sent already."""
     BEYOND_VERIFIER = "beyond_verifier"
@@ -114,6 +117,7 @@ _LABELS: Mapping[ReasonCode, str] = {
     ReasonCode.SEVERAL_SPEAKERS: "sounds like several speakers",
     ReasonCode.AFTER_BLOCK: "after an unverified block",
     ReasonCode.CAP_EXCEEDED: "a cap would be exceeded",
+    ReasonCode.BELOW_PRICE: "budget kept for better questions",
     ReasonCode.CONSTANT_SHAPE: "constant traffic shape",
     ReasonCode.BEYOND_VERIFIER: "too long for the verifier",
     ReasonCode.BLOCK_TOO_LARGE: "block too large",
@@ -161,6 +165,13 @@ class Reason:
     value: float | None = None
     """The uncertainty that was compared with the threshold."""
     threshold: float | None = None
+    worth: float | None = None
+    """What the question was worth when the budget was paced, 0 or more."""
+    price: float | None = None
+    """What its ``cost`` was worth to other questions, in the unit of ``worth``; for a positive
+    price, ``cap`` is the one that made most of it."""
+    cost: tuple[int, int, int, int, int] | None = None
+    """What asking would use, as estimated before the question was built: ``Usage.counts``."""
     accepted: int | None = None
     """How many of the ``offered`` tokens the verifier accepted, if the block was answered."""
     offered: int | None = None
@@ -191,6 +202,8 @@ class Reason:
             value = getattr(self, field.name)
             if isinstance(value, Reason):
                 found[field.name] = value.to_fields()
+            elif isinstance(value, tuple):
+                found[field.name] = list(value)
             elif isinstance(value, float) and not math.isfinite(value):
                 found[field.name] = str(value)
             elif value is not None:
@@ -226,6 +239,8 @@ class Reason:
         for name, value in given.items():
             if name == "failure":
                 read[name] = cls._read(value, depth - 1)
+            elif name == "cost":
+                read[name] = _cost(value)
             elif name in _NUMBERS:
                 read[name] = _number(value)
             elif name in _COUNTS and type(value) is int and value >= 0:
@@ -239,9 +254,10 @@ class Reason:
         return cls(**read)
 
 
-_NUMBERS = frozenset({"limit", "used", "wanted", "value", "threshold"})
+_NUMBERS = frozenset({"limit", "used", "wanted", "value", "threshold", "worth", "price"})
 _COUNTS = frozenset({"accepted", "offered", "start"})
 _TEXTS = frozenset({"code", "cap", "refusal", "words"})
+_NUM_AMOUNTS = 5
 
 
 def as_reason(given: Reason | ReasonCode | str) -> Reason:
@@ -285,6 +301,9 @@ def _cause_text(reason: Reason) -> str:
             text += f": {_REMEDIES[code]}"
         case Reason(code=ReasonCode.VERIFIER_REFUSED, refusal=str(refusal)):
             text += f": {refusal}"
+        case Reason(code=ReasonCode.BELOW_PRICE, worth=float(worth), price=float(price)):
+            of = "" if reason.cap is None else f" of {reason.cap}"
+            text += f": worth {worth:.3g}, price {price:.3g}{of}"
         case Reason(code=ReasonCode.AFTER_BLOCK, start=int(start), failure=Reason() as failure):
             text = f"after the block at {start}: {reason_text(failure)}"
         case Reason(code=ReasonCode.APPLICATION | ReasonCode.OTHER, words=str(words)):
@@ -303,6 +322,17 @@ def _cause_text(reason: Reason) -> str:
             )
             text = f"{cap}: {used:g} used of {limit:g}, {more}"
     return text
+
+
+def _cost(value: object) -> tuple[int, ...]:
+    """Read ``Reason.cost``, which is a list in JSON."""
+    if (
+        not isinstance(value, (list, tuple))
+        or len(value) != _NUM_AMOUNTS
+        or not all(type(amount) is int and amount >= 0 for amount in value)
+    ):
+        raise ValueError("a reason has an invalid cost")
+    return tuple(value)
 
 
 def _number(value: object) -> float:

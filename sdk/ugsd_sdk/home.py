@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Lock
 from typing import Protocol
 
 from ugsd_privacy.audit.checkpoints import Checkpoints
@@ -18,7 +19,8 @@ from ugsd_privacy.files.file_owners import make_private_folder, remedy_of, requi
 from ugsd_privacy.files.marks import MarkFile
 from ugsd_privacy.keys.log import LogKey
 from ugsd_privacy.keys.owner import OwnerKey, OwnerPublicKey
-from ugsd_privacy.ledger import JournalRow, Ledger, UserBudget
+from ugsd_privacy.ledger import JournalRow, Ledger, Questions, UserBudget
+from ugsd_privacy.ledger.database import held
 from ugsd_privacy.reasons import Reason
 
 from ugsd_sdk.settings.config import AuditSettings
@@ -26,6 +28,8 @@ from ugsd_sdk.settings.config import AuditSettings
 __all__ = ["Home", "JournalBlock", "OpenHome", "UserEgress"]
 
 _SECONDS_PER_DAY = 86_400
+_OPENING_S = 10.0
+"""How long to wait for another thread that opens the home, without another timeout."""
 _logger = logging.getLogger(__name__)
 
 
@@ -217,6 +221,8 @@ class UserEgress:
         self._ledger: Ledger | None = None
         self._open: OpenHome | None = None
         self._erased_day: int | None = None
+        self._opening = Lock()
+        """Held while it is opened, which captions and the connection's thread may do at once."""
 
     def open(self, *, timeout_s: float | None = None) -> OpenHome:
         """Return the open home. Raises ``LedgerError`` if the ledger or log key cannot be used, or
@@ -225,6 +231,10 @@ class UserEgress:
         A ledger that was moved or replaced since it was opened is closed, and the one that is at
         the home now is opened by the same rules as in a new process.
         """
+        with held(self._opening, _OPENING_S if timeout_s is None else timeout_s):
+            return self._opened_home(timeout_s)
+
+    def _opened_home(self, timeout_s: float | None) -> OpenHome:
         if self._ledger is not None and not self._ledger.is_in_place():
             self.close()
         if self._open is None:
@@ -280,6 +290,11 @@ class UserEgress:
             _logger.warning("old records were not erased: %s", type(error).__name__)
         else:
             self._erased_day = today
+
+    def questions(self, since_s: int, limit: int) -> Questions:
+        """Return what the journal has of the user's questions since a Unix time, the latest
+        ``limit`` of them with their reasons. Raises ``LedgerError``."""
+        return self.open(timeout_s=_OPENING_S).budget.questions(since_s=since_s, limit=limit)
 
     def write_journal(
         self, caption: bytes, blocks: Sequence[JournalBlock], *, timeout_s: float | None = None

@@ -36,9 +36,11 @@ from ugsd_sdk.concurrency.waiting import WaitingTime
 from ugsd_sdk.connection.exchange import Exchange
 from ugsd_sdk.connection.verifier_connection import VerifierConnection
 from ugsd_sdk.decoding.block_rules import BlockRules
+from ugsd_sdk.decoding.budget_pacing import BudgetPacer, PacedPolicy, blocked_reason_of
 from ugsd_sdk.decoding.decoder import Decoder
 from ugsd_sdk.decoding.events import DecodingCounts, Finished, TokenSource
-from ugsd_sdk.decoding.policy import EnrolmentGuard, NeverEscalate, Policy, blocked_reason_of
+from ugsd_sdk.decoding.policy import BudgetView, EnrolmentGuard, NeverEscalate, Policy
+from ugsd_sdk.decoding.question_cost import QuestionCost
 from ugsd_sdk.decoding.uncertainty import Uncertainty
 from ugsd_sdk.drafter import ConditionedClip, Drafter
 from ugsd_sdk.drafter.gender_phrases import gender_from
@@ -84,6 +86,7 @@ class CaptionPipeline:
         user_profile: UserProfile | None,
         detector: SpeechDetector,
         meter: Callable[[], Meter],
+        is_paced: bool = False,
     ) -> None:
         self.settings = settings
         self.limits = settings.limits_for()
@@ -105,6 +108,9 @@ class CaptionPipeline:
         """How long loading took; 0 after a caption has reported it."""
         self._meter = meter
         self._user_egress = user_egress
+        self._pacer: BudgetPacer | None = None
+        if is_paced and user_egress is not None:
+            self._pacer = BudgetPacer(user_egress.questions)
 
     def caption(
         self,
@@ -167,7 +173,7 @@ class CaptionPipeline:
             uncertainty=self.uncertainty,
             policy=NeverEscalate(ReasonCode.NO_VERIFIER) if exchange is None else policy,
             piece=drafter.piece,
-            budget=lambda: budget_of(exchange, self.limits),
+            budget=lambda: self._budget(exchange),
             rules=self.block_rules,
         )
         finished, draft_s = drive(decoder, exchange)
@@ -204,11 +210,11 @@ class CaptionPipeline:
         if exchange is not None:
             failures = (block.reason.failure for block in finished.blocks)
             not_judged = (one for one in failures if one and one.code is ReasonCode.NOT_JUDGED)
-            why = exchange.unverified_reason or blocked_reason_of(policy)
+            why = exchange.unverified_reason or blocked_reason_of(
+                policy, has_target=self.settings.has_target
+            )
             return why or next(not_judged, None)
-        targets = (self.settings.target_risk, self.settings.target_gain)
-        has_target = any(target is not None for target in targets)
-        return Reason(code=ReasonCode.NO_VERIFIER) if has_target else None
+        return Reason(code=ReasonCode.NO_VERIFIER) if self.settings.has_target else None
 
     def _usage(self, finished: Finished, exchange: Exchange | None) -> CaptionUsage:
         has_noise = self.settings.sigma is not None
@@ -255,11 +261,25 @@ class CaptionPipeline:
         return ClipProfile(profile, self.drafter.info.profile_encoder, enrolment)
 
     def _policy_for(self, conditioned: ConditionedClip, profile: ClipProfile) -> Policy:
-        """Return the policy for a clip, guarded if none of its states may be sent."""
+        """Return the policy for a clip, guarded if none of its states may be sent, and paced."""
         blocked_reason = profile.blocked_reason(conditioned.voice, conditioned.profile_match)
-        return (
-            self.policy if blocked_reason is None else EnrolmentGuard(self.policy, blocked_reason)
+        policy = self.policy
+        if blocked_reason is not None:
+            policy = EnrolmentGuard(policy, blocked_reason)
+        return policy if self._pacer is None else PacedPolicy(policy, self._question_cost())
+
+    def _question_cost(self) -> QuestionCost:
+        return QuestionCost(
+            self.drafter.info.state_dim,
+            self.block_rules.slot,
+            self.settings.sigma,
+            self.settings.traffic_shape,
         )
+
+    def _budget(self, exchange: Exchange | None) -> BudgetView:
+        if exchange is None or self._user_egress is None:
+            return BudgetView()
+        return budget_of(exchange, self._user_egress, self.limits, self._pacer)
 
     def _exchange(self) -> Exchange | None:
         """Return the exchange of a new caption, or ``None`` without a verifier."""

@@ -1,25 +1,30 @@
 """The journal: why each block was escalated or not. It is for the owner and not part of the log.
 
-It contains no tokens and no numbers about the clip, only which block of which caption was kept,
-sent or blocked, and the reason. Old entries are deleted.
+It contains no tokens, only which block of which caption was kept, sent or blocked, and the reason
+with the numbers that decided. Budget pacing learns the demand from it. Old entries are deleted.
 """
 
 from __future__ import annotations
 
 import sqlite3
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from ugsd_privacy.errors import LedgerCorrupt
+from ugsd_privacy.ledger.clock import SECONDS_PER_HOUR
 from ugsd_privacy.reasons import Reason, ReasonCode
 
 __all__ = [
     "MAX_JOURNAL_ROWS",
     "VERIFIER_DISABLED_LABEL",
     "JournalRow",
+    "Questions",
     "append_to_journal",
     "delete_from_journal",
     "read_journal",
+    "read_questions",
 ]
 
 MAX_JOURNAL_ROWS = 10_000
@@ -51,6 +56,17 @@ class JournalRow:
     block was blocked or unanswered."""
     reason: Reason
     """Stored as JSON; a sentence of an earlier release is read as ``OTHER``."""
+
+
+class Questions(NamedTuple):
+    """The questions of a user whose worth was compared with the price of their cost."""
+
+    latest: list[Reason]
+    """Reasons of the latest ones, asked or not, oldest first; each has ``worth`` and ``cost``."""
+    by_hour: dict[int, int]
+    """Number of questions in each hour since 1970 by the device's clock."""
+    first_s: int | None
+    """Unix time of the earliest; ``None`` if there are none."""
 
 
 def append_to_journal(db: sqlite3.Connection, decisions: Sequence[JournalRow]) -> None:
@@ -87,6 +103,21 @@ def read_journal(
     if any(time_s < 0 or start < 0 or tokens < 0 for time_s, _, _, start, tokens, *_ in rows):
         raise LedgerCorrupt("a stored block decision is invalid")
     return [_decision(*row) for row in reversed(rows)]
+
+
+def read_questions(db: sqlite3.Connection, user: str, since_s: int, limit: int) -> Questions:
+    """Return what the journal has of a user's questions since a time, the latest ``limit`` of them
+    with their reasons. Other reasons that contain the same words may be counted; they are not
+    returned."""
+    rows = db.execute(
+        "SELECT time_s, reason FROM decisions WHERE user = ?1 AND time_s >= ?2"
+        " AND reason LIKE '%\"worth\":%' ORDER BY id",
+        (user, since_s),
+    ).fetchall()
+    found = (Reason.from_journal(reason) for _, reason in rows[-limit:])
+    latest = [one for one in found if one.worth is not None and one.cost is not None]
+    by_hour = Counter(time_s // SECONDS_PER_HOUR for time_s, _ in rows)
+    return Questions(latest, dict(by_hour), min((time_s for time_s, _ in rows), default=None))
 
 
 def _decision(

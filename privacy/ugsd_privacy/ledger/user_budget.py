@@ -4,12 +4,25 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 
 from ugsd_privacy.budget import BudgetLimits, Usage, Window
-from ugsd_privacy.ledger.clock import Uptime, system_uptime
+from ugsd_privacy.ledger.clock import SECONDS_PER_HOUR, Uptime, system_uptime
+from ugsd_privacy.ledger.journal import Questions
 from ugsd_privacy.ledger.store import Ledger
 
-__all__ = ["UserBudget"]
+__all__ = ["BudgetStanding", "UserBudget"]
+
+
+@dataclass(frozen=True)
+class BudgetStanding:
+    """The caps of a user and what was used of them at one moment."""
+
+    limits: BudgetLimits
+    used: Mapping[Window, Usage]
+    """What was used in each window; that of a caption is missing before its first block."""
+    time_s: float
+    """Unix time in seconds by which hours are counted."""
 
 
 class UserBudget:
@@ -62,10 +75,19 @@ class UserBudget:
         Caps per caption are those of the caption with this id, or whole if it is ``None``. All
         values are read at one moment.
         """
+        standing = self.standing(caption, timeout_s=timeout_s)
+        return standing.limits.remaining(standing.used)
+
+    def standing(self, caption: bytes | None, *, timeout_s: float | None = None) -> BudgetStanding:
+        """Return the caps that apply and what was used of them, read at one moment."""
         now_s, uptime = self._clock(), self._uptime()
         with self._ledger.reading(timeout_s=timeout_s) as view:
             limits = self._limits.with_stricter_caps(view.caps(self._user))
-            used = dict(view.used(self._user, view.hour_of(now_s, uptime)))
-            if caption is not None:
-                used["caption"] = view.usage(self._user, "caption", caption)
-        return limits.remaining(used)
+            time_s = view.time_of(now_s, uptime)
+            used = view.used(self._user, int(time_s // SECONDS_PER_HOUR), caption)
+        return BudgetStanding(limits, used, time_s)
+
+    def questions(self, *, since_s: int, limit: int, timeout_s: float | None = None) -> Questions:
+        """Return what the journal has of the user's questions since a Unix time."""
+        with self._ledger.reading(timeout_s=timeout_s) as view:
+            return view.questions(self._user, since_s=since_s, limit=limit)

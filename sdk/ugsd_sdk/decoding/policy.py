@@ -14,6 +14,8 @@ from typing import Protocol
 from ugsd_privacy.protocol.messages import Disclosure
 from ugsd_privacy.reasons import Reason, ReasonCode
 
+from ugsd_sdk.decoding.budget_price import Question, Quote
+
 __all__ = [
     "AlwaysEscalate",
     "BlockView",
@@ -24,7 +26,6 @@ __all__ = [
     "NeverEscalate",
     "Policy",
     "UncertaintyPolicy",
-    "blocked_reason_of",
 ]
 
 
@@ -42,23 +43,41 @@ class BlockView:
     wording, which no verifier judges; at least one token is judged."""
     verifier_has_summary: bool
     """Whether the verifier already has this caption's state of position 0."""
+    num_unknown_before: int = 0
+    """Tokens before it that the verifier does not know, and that are sent with it."""
 
     @property
     def uncertainty(self) -> float:
         """The highest uncertainty of the block's tokens."""
         return max(one for one in self.uncertainties if one is not None)
 
+    @property
+    def worth(self) -> float:
+        """What asking about the block is expected to gain: the probability that the verifier
+        rejects the draft, by which budgets are spent."""
+        return self.uncertainty
+
 
 class BudgetView:
     """The remaining budget, read from the ledger only if a policy uses it."""
 
-    def __init__(self, read: Callable[[], Mapping[str, float]] = dict) -> None:
+    def __init__(
+        self,
+        read: Callable[[], Mapping[str, float]] = dict,
+        quote: Callable[[Question], Quote | None] = lambda _: None,
+    ) -> None:
         self._read = read
+        self._quote = quote
 
     @cached_property
     def remaining(self) -> Mapping[str, float]:
         """The remaining amount of each cap by name; caps that are not set are missing."""
         return self._read()
+
+    def quote(self, question: Question) -> Quote | None:
+        """Return the price of a question's cost; ``None`` if budgets are not paced, or if the
+        ledger cannot be read. The question counts as one of the user's from now on."""
+        return self._quote(question)
 
 
 @dataclass(frozen=True)
@@ -152,10 +171,3 @@ class EnrolmentGuard:
             return decision
         self.has_blocked = True
         return KeepLocal(self.reason)
-
-
-def blocked_reason_of(policy: Policy) -> Reason | None:
-    """Return why ``policy`` has kept a block that should have been sent; ``None`` if it has not."""
-    if isinstance(policy, EnrolmentGuard) and policy.has_blocked:
-        return Reason(code=policy.reason)
-    return None

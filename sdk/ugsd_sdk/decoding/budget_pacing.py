@@ -1,0 +1,179 @@
+"""Budget pacing: a question is asked only if it is worth what its cost is worth to later ones.
+
+The price follows from what remains of the budget and from the questions to be expected, by
+:mod:`~ugsd_sdk.decoding.budget_price` and :mod:`~ugsd_sdk.decoding.demand_forecast`. Caps of an
+hour and of a day have a price. A caption's caps have none, since nothing is known of its later
+blocks; nor has a lifetime, since nothing is known of its end. Their caps hold as they do without
+pacing, and so do all caps where the budget suffices: then the price is 0.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from ugsd_privacy.budget import Cap, Usage, Window, set_caps
+from ugsd_privacy.ledger import BudgetStanding, Questions
+from ugsd_privacy.ledger.clock import SECONDS_PER_HOUR
+from ugsd_privacy.reasons import Reason, ReasonCode, as_reason
+
+from ugsd_sdk.decoding.budget_price import Question, Quote, WindowCap, prices_of, quote_of
+from ugsd_sdk.decoding.demand_forecast import MAX_DAYS, Demand
+from ugsd_sdk.decoding.policy import (
+    BlockView,
+    BudgetView,
+    EnrolmentGuard,
+    Escalate,
+    KeepLocal,
+    Policy,
+)
+
+__all__ = ["MAX_RECENT", "BudgetPacer", "CapPrice", "PacedPolicy", "blocked_reason_of"]
+
+MAX_RECENT = 256
+"""Questions whose worth and cost stand for those to come."""
+_MIN_RECENT = 10
+"""With fewer there is no price."""
+_SECONDS_PER_DAY = 24 * SECONDS_PER_HOUR
+_HISTORY_S = (MAX_DAYS + 1) * _SECONDS_PER_DAY
+_REREAD_S = 600.0
+"""How long the history in memory lacks the questions of other processes at most."""
+_MAX_WORTH = 1e6
+_LENGTHS_S: Mapping[Window, int] = {"hour": SECONDS_PER_HOUR, "day": _SECONDS_PER_DAY}
+
+
+class CapPrice(NamedTuple):
+    """The current price of a cap."""
+
+    cap: Cap
+    remaining: float
+    expected: float
+    """Number of questions that are expected until the window ends, the next one included."""
+    price: float
+    """Worth per charged unit; for epsilon, per unit of privacy cost."""
+
+
+class BudgetPacer:
+    """Quotes prices for one user's questions, and remembers the questions.
+
+    ``read`` returns the journal's questions since a Unix time, the given number of latest ones with
+    their reasons; it is called again after ten minutes. It may raise what reading a ledger raises.
+    """
+
+    def __init__(self, read: Callable[[int, int], Questions]) -> None:
+        self._read = read
+        self._read_s: float | None = None
+        self._recent: deque[Question] = deque(maxlen=MAX_RECENT)
+        self._by_hour: Counter[int] = Counter()
+        self._first_s: float | None = None
+
+    def quote(self, question: Question, standing: BudgetStanding) -> Quote:
+        """Return the quote for ``question``, which counts as one of the user's from now on. One
+        without worth counts for nothing."""
+        self._refresh(standing.time_s)
+        if question.worth > 0:
+            self._recent.append(question)
+            self._by_hour[int(standing.time_s // SECONDS_PER_HOUR)] += 1
+            if self._first_s is None:
+                self._first_s = standing.time_s
+        caps = self._window_caps(standing)
+        return quote_of(question, caps, self._prices(caps))
+
+    def prices(self, standing: BudgetStanding) -> list[CapPrice]:
+        """Return the current price of each cap that has one."""
+        self._refresh(standing.time_s)
+        caps = self._window_caps(standing)
+        return [
+            CapPrice(one.cap, one.remaining, one.expected, float(price))
+            for one, price in zip(caps, self._prices(caps), strict=True)
+        ]
+
+    def _refresh(self, now_s: float) -> None:
+        if self._read_s is not None and 0 <= now_s - self._read_s < _REREAD_S:
+            return
+        found = self._read(int(now_s) - _HISTORY_S, MAX_RECENT)
+        self._read_s = now_s
+        self._recent.clear()
+        self._recent.extend(
+            Question(one.worth, Usage(*one.cost))
+            for one in found.latest
+            if one.worth and one.cost is not None
+        )
+        self._by_hour = Counter(found.by_hour)
+        self._first_s = found.first_s
+
+    def _window_caps(self, standing: BudgetStanding) -> list[WindowCap]:
+        demand = Demand(self._by_hour, self._first_s)
+        expected: dict[Window, float] = {}
+        for window, length_s in _LENGTHS_S.items():
+            ends_s = (standing.time_s // length_s + 1) * length_s
+            expected[window] = 1 + demand.expected(standing.time_s, ends_s)
+        return [
+            WindowCap(
+                cap,
+                max(0, cap.allowed - cap.charge(standing.used.get(cap.window, Usage()))),
+                expected[cap.window],
+            )
+            for cap in set_caps(standing.limits)
+            if cap.window in expected
+        ]
+
+    def _prices(self, caps: list[WindowCap]) -> NDArray[np.float64]:
+        if len(self._recent) < _MIN_RECENT:
+            return np.zeros(len(caps))
+        return prices_of(self._recent, caps)
+
+
+class PacedPolicy:
+    """Keeps a block that ``policy`` would send if it is worth less than its price.
+
+    ``cost_of`` returns what sending a block would use; ``None`` if it cannot be sent. Each caption
+    needs a new policy.
+    """
+
+    def __init__(
+        self, policy: Policy, cost_of: Callable[[BlockView, Escalate], Usage | None]
+    ) -> None:
+        self.policy = policy
+        self._cost_of = cost_of
+        self.kept_reason: Reason | None = None
+        """Why the first such block was kept; ``None`` if there is none."""
+
+    def __call__(self, block: BlockView, budget: BudgetView) -> KeepLocal | Escalate:
+        decision = self.policy(block, budget)
+        if isinstance(decision, KeepLocal):
+            return decision
+        cost = self._cost_of(block, decision)
+        worth = min(max(block.worth, 0.0), _MAX_WORTH)
+        quote = None if cost is None else budget.quote(Question(worth, cost))
+        if quote is None:
+            return decision
+        reason = replace(
+            as_reason(decision.reason),
+            cap=quote.cap,
+            worth=quote.worth,
+            price=quote.price,
+            cost=quote.cost.counts,
+        )
+        if quote.is_affordable:
+            return replace(decision, reason=reason)
+        kept = replace(reason, code=ReasonCode.BELOW_PRICE, words=None)
+        self.kept_reason = self.kept_reason or kept
+        return KeepLocal(kept)
+
+
+def blocked_reason_of(policy: Policy, *, has_target: bool) -> Reason | None:
+    """Return why ``policy`` has kept a block that should have been sent; ``None`` if it has not.
+
+    One that was kept for the sake of the budget should have been sent only if there is a target.
+    """
+    if isinstance(policy, PacedPolicy):
+        inner = blocked_reason_of(policy.policy, has_target=has_target)
+        return inner or (policy.kept_reason if has_target else None)
+    if isinstance(policy, EnrolmentGuard) and policy.has_blocked:
+        return Reason(code=policy.reason)
+    return None
