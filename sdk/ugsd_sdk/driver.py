@@ -87,10 +87,12 @@ def budget_of(
     known; what is sent is checked by the egress in any case.
     """
 
-    def standing() -> BudgetStanding:
+    def standing(questions_after: int | None = None) -> BudgetStanding:
         with exchange.waiting.for_lock(_READING_S) as timeout_s:
             budget = user_egress.open(timeout_s=timeout_s).budget
-            return budget.standing(exchange.caption_id, timeout_s=timeout_s)
+            return budget.standing(
+                exchange.caption_id, questions_after=questions_after, timeout_s=timeout_s
+            )
 
     def remaining() -> Mapping[str, float]:
         try:
@@ -103,7 +105,7 @@ def budget_of(
         if pacer is None:
             return None
         try:
-            return pacer.quote(question, standing())
+            return pacer.quote(question, standing(pacer.last_row))
         except PrivacyError:
             return None
 

@@ -19,7 +19,7 @@ from ugsd_privacy.files.file_owners import make_private_folder, remedy_of, requi
 from ugsd_privacy.files.marks import MarkFile
 from ugsd_privacy.keys.log import LogKey
 from ugsd_privacy.keys.owner import OwnerKey, OwnerPublicKey
-from ugsd_privacy.ledger import JournalRow, Ledger, Questions, UserBudget
+from ugsd_privacy.ledger import JournalRow, Ledger, UserBudget
 from ugsd_privacy.ledger.database import held
 from ugsd_privacy.reasons import Reason
 
@@ -290,11 +290,6 @@ class UserEgress:
             _logger.warning("old records were not erased: %s", type(error).__name__)
         else:
             self._erased_day = today
-
-    def questions(self, since_s: int, limit: int) -> Questions:
-        """Return what the journal has of the user's questions since a Unix time, the latest
-        ``limit`` of them with their reasons. Raises ``LedgerError``."""
-        return self.open(timeout_s=_OPENING_S).budget.questions(since_s=since_s, limit=limit)
 
     def write_journal(
         self, caption: bytes, blocks: Sequence[JournalBlock], *, timeout_s: float | None = None

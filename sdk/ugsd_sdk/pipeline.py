@@ -110,7 +110,7 @@ class CaptionPipeline:
         self._user_egress = user_egress
         self._pacer: BudgetPacer | None = None
         if is_paced and user_egress is not None:
-            self._pacer = BudgetPacer(user_egress.questions)
+            self._pacer = BudgetPacer()
 
     def caption(
         self,

@@ -13,7 +13,7 @@ so they happen one after the other.
 from __future__ import annotations
 
 from ugsd_privacy.ledger.clock import Uptime, system_uptime
-from ugsd_privacy.ledger.journal import JournalRow, Questions
+from ugsd_privacy.ledger.journal import NO_QUESTIONS, JournalRow, Questions
 from ugsd_privacy.ledger.store import Ledger
 from ugsd_privacy.ledger.user_budget import BudgetStanding, UserBudget
 from ugsd_privacy.ledger.views import (
@@ -29,6 +29,7 @@ from ugsd_privacy.ledger.views import (
 
 __all__ = [
     "ALL_USERS",
+    "NO_QUESTIONS",
     "BudgetStanding",
     "EgressTransaction",
     "JournalRow",

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -18,6 +18,7 @@ from ugsd_privacy.reasons import Reason, ReasonCode
 
 __all__ = [
     "MAX_JOURNAL_ROWS",
+    "NO_QUESTIONS",
     "VERIFIER_DISABLED_LABEL",
     "JournalRow",
     "Questions",
@@ -59,14 +60,19 @@ class JournalRow:
 
 
 class Questions(NamedTuple):
-    """The questions of a user whose worth was compared with the price of their cost."""
+    """Questions of a user whose worth was compared with the price of their cost, by the journal."""
 
     latest: list[Reason]
     """Reasons of the latest ones, asked or not, oldest first; each has ``worth`` and ``cost``."""
-    by_hour: dict[int, int]
+    by_hour: Mapping[int, int]
     """Number of questions in each hour since 1970 by the device's clock."""
     first_s: int | None
     """Unix time of the earliest; ``None`` if there are none."""
+    last_row: int
+    """The journal's last row so far."""
+
+
+NO_QUESTIONS = Questions([], {}, None, 0)
 
 
 def append_to_journal(db: sqlite3.Connection, decisions: Sequence[JournalRow]) -> None:
@@ -105,19 +111,22 @@ def read_journal(
     return [_decision(*row) for row in reversed(rows)]
 
 
-def read_questions(db: sqlite3.Connection, user: str, since_s: int, limit: int) -> Questions:
-    """Return what the journal has of a user's questions since a time, the latest ``limit`` of them
-    with their reasons. Other reasons that contain the same words may be counted; they are not
-    returned."""
+def read_questions(
+    db: sqlite3.Connection, user: str, *, after_row: int, since_s: int, limit: int
+) -> Questions:
+    """Return a user's questions after a row of the journal and since a Unix time, the latest
+    ``limit`` of them with their reasons. Other reasons with the same words may be counted; they are
+    not returned."""
     rows = db.execute(
-        "SELECT time_s, reason FROM decisions WHERE user = ?1 AND time_s >= ?2"
+        "SELECT time_s, reason FROM decisions WHERE id > ?1 AND user = ?2 AND time_s >= ?3"
         " AND reason LIKE '%\"worth\":%' ORDER BY id",
-        (user, since_s),
+        (after_row, user, since_s),
     ).fetchall()
+    last_row = db.execute("SELECT max(id) FROM decisions").fetchone()[0] or 0
     found = (Reason.from_journal(reason) for _, reason in rows[-limit:])
     latest = [one for one in found if one.worth is not None and one.cost is not None]
     by_hour = Counter(time_s // SECONDS_PER_HOUR for time_s, _ in rows)
-    return Questions(latest, dict(by_hour), min((time_s for time_s, _ in rows), default=None))
+    return Questions(latest, by_hour, min((time_s for time_s, _ in rows), default=None), last_row)
 
 
 def _decision(

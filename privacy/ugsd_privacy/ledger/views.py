@@ -255,9 +255,9 @@ class LedgerView:
         """Return the latest journal entries of ``user``, or of one caption."""
         return read_journal(self._db, user, caption, limit)
 
-    def questions(self, user: str, *, since_s: int, limit: int) -> Questions:
-        """Return what the journal has of ``user``'s questions: see :func:`read_questions`."""
-        return read_questions(self._db, user, since_s, limit)
+    def questions(self, user: str, *, after_row: int, since_s: int, limit: int) -> Questions:
+        """Return questions of ``user`` in the journal: see :func:`read_questions`."""
+        return read_questions(self._db, user, after_row=after_row, since_s=since_s, limit=limit)
 
     def check_pages(self) -> None:
         """Raise :class:`LedgerCorrupt` unless SQLite's integrity check passes."""

@@ -9,20 +9,21 @@ pacing, and so do all caps where the budget suffices: then the price is 0.
 
 from __future__ import annotations
 
-from collections import Counter, deque
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from ugsd_privacy.budget import Cap, Usage, Window, set_caps
-from ugsd_privacy.ledger import BudgetStanding, Questions
+from ugsd_privacy.budget import MEASURES, Cap, Usage, Window, set_caps
+from ugsd_privacy.ledger import BudgetStanding
 from ugsd_privacy.ledger.clock import SECONDS_PER_HOUR
+from ugsd_privacy.ledger.user_budget import HISTORY_S, MAX_RECENT
 from ugsd_privacy.reasons import Reason, ReasonCode, as_reason
 
 from ugsd_sdk.decoding.budget_price import Question, Quote, WindowCap, prices_of, quote_of
-from ugsd_sdk.decoding.demand_forecast import MAX_DAYS, Demand
+from ugsd_sdk.decoding.demand_forecast import Demand
 from ugsd_sdk.decoding.policy import (
     BlockView,
     BudgetView,
@@ -32,16 +33,11 @@ from ugsd_sdk.decoding.policy import (
     Policy,
 )
 
-__all__ = ["MAX_RECENT", "BudgetPacer", "CapPrice", "PacedPolicy", "blocked_reason_of"]
+__all__ = ["BudgetPacer", "CapPrice", "PacedPolicy", "blocked_reason_of"]
 
-MAX_RECENT = 256
-"""Questions whose worth and cost stand for those to come."""
 _MIN_RECENT = 10
 """With fewer there is no price."""
 _SECONDS_PER_DAY = 24 * SECONDS_PER_HOUR
-_HISTORY_S = (MAX_DAYS + 1) * _SECONDS_PER_DAY
-_REREAD_S = 600.0
-"""How long the history in memory lacks the questions of other processes at most."""
 _MAX_WORTH = 1e6
 _LENGTHS_S: Mapping[Window, int] = {"hour": SECONDS_PER_HOUR, "day": _SECONDS_PER_DAY}
 
@@ -58,53 +54,51 @@ class CapPrice(NamedTuple):
 
 
 class BudgetPacer:
-    """Quotes prices for one user's questions, and remembers the questions.
+    """Quotes prices for one user's questions, and remembers those of the journal.
 
-    ``read`` returns the journal's questions since a Unix time, the given number of latest ones with
-    their reasons; it is called again after ten minutes. It may raise what reading a ledger raises.
+    Each standing that it is given has the questions after ``last_row``.
     """
 
-    def __init__(self, read: Callable[[int, int], Questions]) -> None:
-        self._read = read
-        self._read_s: float | None = None
-        self._recent: deque[Question] = deque(maxlen=MAX_RECENT)
+    def __init__(self) -> None:
+        self.last_row = 0
+        """The last row of the journal that is known."""
+        self._worths = np.empty(0)
+        self._costs = np.empty((0, len(Usage().counts)))
+        """(n, 5): ``Usage.counts`` of the recent questions."""
         self._by_hour: Counter[int] = Counter()
         self._first_s: float | None = None
 
     def quote(self, question: Question, standing: BudgetStanding) -> Quote:
-        """Return the quote for ``question``, which counts as one of the user's from now on. One
-        without worth counts for nothing."""
-        self._refresh(standing.time_s)
-        if question.worth > 0:
-            self._recent.append(question)
-            self._by_hour[int(standing.time_s // SECONDS_PER_HOUR)] += 1
-            if self._first_s is None:
-                self._first_s = standing.time_s
+        """Return the quote for ``question``."""
+        self._add(standing)
         caps = self._window_caps(standing)
-        return quote_of(question, caps, self._prices(caps))
+        return quote_of(question, caps, self._prices(caps, [question]))
 
     def prices(self, standing: BudgetStanding) -> list[CapPrice]:
         """Return the current price of each cap that has one."""
-        self._refresh(standing.time_s)
+        self._add(standing)
         caps = self._window_caps(standing)
         return [
             CapPrice(one.cap, one.remaining, one.expected, float(price))
             for one, price in zip(caps, self._prices(caps), strict=True)
         ]
 
-    def _refresh(self, now_s: float) -> None:
-        if self._read_s is not None and 0 <= now_s - self._read_s < _REREAD_S:
+    def _add(self, standing: BudgetStanding) -> None:
+        found = standing.questions
+        self.last_row = found.last_row
+        if not found.by_hour:
             return
-        found = self._read(int(now_s) - _HISTORY_S, MAX_RECENT)
-        self._read_s = now_s
-        self._recent.clear()
-        self._recent.extend(
-            Question(one.worth, Usage(*one.cost))
-            for one in found.latest
-            if one.worth and one.cost is not None
-        )
-        self._by_hour = Counter(found.by_hour)
-        self._first_s = found.first_s
+        worths = [one.worth or 0.0 for one in found.latest]
+        costs = np.reshape([one.cost for one in found.latest], (len(worths), -1))
+        self._worths = np.append(self._worths, worths)[-MAX_RECENT:]
+        self._costs = np.append(self._costs, costs, axis=0)[-MAX_RECENT:]
+        earliest = int(standing.time_s - HISTORY_S) // SECONDS_PER_HOUR
+        for hour, count in found.by_hour.items():
+            self._by_hour[hour] += count
+        for hour in [one for one in self._by_hour if one < earliest]:
+            del self._by_hour[hour]
+        if self._first_s is None:
+            self._first_s = found.first_s
 
     def _window_caps(self, standing: BudgetStanding) -> list[WindowCap]:
         demand = Demand(self._by_hour, self._first_s)
@@ -122,10 +116,16 @@ class BudgetPacer:
             if cap.window in expected
         ]
 
-    def _prices(self, caps: list[WindowCap]) -> NDArray[np.float64]:
-        if len(self._recent) < _MIN_RECENT:
+    def _prices(
+        self, caps: list[WindowCap], present: Sequence[Question] = ()
+    ) -> NDArray[np.float64]:
+        worths = np.append(self._worths, [one.worth for one in present])
+        counts = [one.cost.counts for one in present]
+        if len(worths) < _MIN_RECENT:
             return np.zeros(len(caps))
-        return prices_of(self._recent, caps)
+        costs = np.concatenate([self._costs, counts]) if counts else self._costs
+        columns = [MEASURES.index(one.cap.measure) for one in caps]
+        return prices_of(worths, costs[:, columns], caps)
 
 
 class PacedPolicy:

@@ -65,22 +65,23 @@ class Quote:
         return self.worth > 0 and self.worth >= self.price * (1 - _ROUNDING)
 
 
-def prices_of(recent: Sequence[Question], caps: Sequence[WindowCap]) -> NDArray[np.float64]:
+def prices_of(
+    worths: NDArray[np.float64], costs: NDArray[np.float64], caps: Sequence[WindowCap]
+) -> NDArray[np.float64]:
     """Return the price (len(caps),) of each cap, in worth per charged unit, 0 or more.
 
-    The expected questions are taken to be like ``recent`` ones. A cap's price is the least at which
-    those of them that are worth their price use no more than remains, given the prices of the other
-    caps; the scarcest cap comes first. It is 0 for a cap that suffices for all. A question that
-    exceeds a whole cap by itself counts for nothing, since it can never be asked.
+    ``worths`` (n,) and ``costs`` (n, len(caps)), as charged to each cap, are those of recent
+    questions, and the expected ones are taken to be like them. A cap's price is the least at which
+    those that are worth their price use no more than remains, given the prices of the other caps;
+    the scarcest cap comes first. It is 0 for a cap that suffices for all. A question that exceeds a
+    whole cap by itself counts for nothing, since it can never be asked.
     """
     prices = np.zeros(len(caps))
-    if not recent or not caps:
+    if not len(worths) or not caps:
         return prices
-    costs = np.array([[one.cap.charge(q.cost) for one in caps] for q in recent], np.float64)
-    worths = np.array([q.worth for q in recent], np.float64)
-    can_be_asked = (costs <= [one.cap.allowed for one in caps]).all(axis=1)
-    per_recent = np.array([one.expected for one in caps]) / len(recent)
+    per_recent = np.array([one.expected for one in caps]) / len(worths)
     remaining = np.array([one.remaining for one in caps], np.float64)
+    can_be_asked = (costs <= [one.cap.allowed for one in caps]).all(axis=1)
     costs, worths = costs[can_be_asked], worths[can_be_asked]
     demand = costs.sum(axis=0) * per_recent
     scarce = [int(m) for m in np.flatnonzero(demand > remaining)]

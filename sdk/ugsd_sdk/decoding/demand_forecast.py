@@ -12,9 +12,9 @@ from dataclasses import dataclass
 
 from ugsd_privacy.ledger.clock import SECONDS_PER_HOUR
 
-__all__ = ["MAX_DAYS", "Demand"]
+__all__ = ["Demand"]
 
-MAX_DAYS = 7
+_MAX_DAYS = 7
 """Earlier days that count."""
 _HOURS_PER_DAY = 24
 _PRIOR = 100.0
@@ -54,11 +54,11 @@ class Demand:
         return _SHARE * rest * (today + _PRIOR) / (by_now + _PRIOR)
 
     def _days_before(self, midnight: int) -> int:
-        """Return how many whole days before ``midnight`` have counts, ``MAX_DAYS`` at most."""
+        """Return how many whole days before ``midnight`` have counts, ``_MAX_DAYS`` at most."""
         earliest = min(self.by_hour, default=midnight)
         if self.first_s is not None:
             earliest = min(earliest, int(self.first_s // SECONDS_PER_HOUR))
-        return min(MAX_DAYS, -((earliest - midnight) // _HOURS_PER_DAY))
+        return min(_MAX_DAYS, -((earliest - midnight) // _HOURS_PER_DAY))
 
     def _usual(self, midnight: int, days: int) -> list[float]:
         """Return the usual number of questions in each hour of the day."""
