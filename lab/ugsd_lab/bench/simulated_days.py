@@ -1,7 +1,8 @@
 """Simulated days of questions: when they come, and which real clip each is about.
 
-A day has 400 questions on average, and how busy days are differs by a quarter. Within an hour or a
-burst all clips are of one speaker, so that what questions are worth comes in bursts, too.
+A day has 400 questions on average, and how busy days are differs by a quarter. Clips are drawn
+independently, or all clips of a burst are of one speaker, so that what questions are worth comes in
+bursts, too.
 """
 
 from __future__ import annotations
@@ -39,6 +40,8 @@ class Arrival:
 
     name: str
     rates: NDArray[np.float64] | None
+    by_speaker: bool = False
+    """Whether all clips of a burst are of one speaker."""
 
 
 ARRIVALS = (
@@ -47,6 +50,7 @@ ARRIVALS = (
     Arrival("evening", 0.15 + 3 * _peak(20, 1.5)),
     Arrival("two peaks", 0.1 + 2 * _peak(8, 1.2) + 2 * _peak(19, 1.8)),
     Arrival("bursts", None),
+    Arrival("bursts of one speaker", None, by_speaker=True),
 )
 
 
@@ -65,12 +69,14 @@ def simulated_day(
 ) -> Day:
     """Return a day of at least one question. ``speakers`` has the clips of each speaker."""
     busy = QUESTIONS_PER_DAY * np.exp(generator.normal(0, _DAY_SPREAD))
-    names = list(speakers)
+    names, everyone = list(speakers), [clip for own in speakers.values() for clip in own]
     times: list[float] = []
     clips: list[int] = []
     while not times:
         for found in _groups(arrival, busy, generator):
-            own = speakers[names[generator.integers(len(names))]]
+            own = (
+                speakers[names[generator.integers(len(names))]] if arrival.by_speaker else everyone
+            )
             times.extend(found)
             clips.extend(generator.choice(own, len(found)))
     order = np.argsort(times)
