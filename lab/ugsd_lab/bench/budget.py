@@ -203,7 +203,9 @@ def tables(found: BudgetBench) -> list[TextTable]:
             gone.append((arrival, f"{share:.0%}", *clocks))
     return [
         TextTable(("measure", *_HEADER), by_measure, "By measure", left=("measure", _HEADER[-1])),
-        TextTable(("arrivals", *_HEADER), by_arrival, "By arrivals", left=("arrivals", _HEADER[-1])),
+        TextTable(
+            ("arrivals", *_HEADER), by_arrival, "By arrivals", left=("arrivals", _HEADER[-1])
+        ),
         TextTable(
             ("arrivals", "budget", "first come", "fixed threshold", "paced, fourth day"),
             gone,
@@ -236,8 +238,8 @@ def notes(found: BudgetBench) -> list[str]:
     least, low, median, high, most = found.worth_quantiles
     return [
         "Shares of what the offline optimum is worth, which knows the day beforehand and may ask "
-        f"the last question in part: an upper bound. Means over {seeds} seeds; the range is that of "
-        "single days, paced on the fourth day.",
+        f"the last question in part: an upper bound. Means over {seeds} seeds; the range is that "
+        "of single days, paced on the fourth day.",
         "Fixed threshold: the best of a hundred on the three days before. First come: every "
         "question until the budget is gone.",
         f"{found.clips} clips of {found.speakers} speakers; worth of a question from "

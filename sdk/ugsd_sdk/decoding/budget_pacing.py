@@ -50,7 +50,7 @@ class CapPrice(NamedTuple):
     expected: float
     """Number of questions that are expected until the window ends, the next one included."""
     price: float
-    """Worth per charged unit; for epsilon, per unit of privacy cost."""
+    """What a question of average cost must be worth because of this cap."""
 
 
 class BudgetPacer:
@@ -78,8 +78,14 @@ class BudgetPacer:
         """Return the current price of each cap that has one."""
         self._add(standing)
         caps = self._window_caps(standing)
+        mean_cost = self._costs.mean(axis=0) if len(self._costs) else np.zeros(len(MEASURES))
         return [
-            CapPrice(one.cap, one.remaining, one.expected, float(price))
+            CapPrice(
+                one.cap,
+                one.remaining,
+                one.expected,
+                float(price * mean_cost[MEASURES.index(one.cap.measure)]),
+            )
             for one, price in zip(caps, self._prices(caps), strict=True)
         ]
 
