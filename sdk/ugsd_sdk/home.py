@@ -19,7 +19,7 @@ from ugsd_privacy.files.file_owners import make_private_folder, remedy_of, requi
 from ugsd_privacy.files.marks import MarkFile
 from ugsd_privacy.keys.log import LogKey
 from ugsd_privacy.keys.owner import OwnerKey, OwnerPublicKey
-from ugsd_privacy.ledger import JournalRow, Ledger, UserBudget
+from ugsd_privacy.ledger import JournalRow, Ledger, Uptime, UserBudget, system_uptime
 from ugsd_privacy.ledger.database import held
 from ugsd_privacy.reasons import Reason
 
@@ -209,15 +209,17 @@ class UserEgress:
         sigma: float | None = None,
         audit: AuditSettings | None = None,
         clock: Callable[[], float] = time.time,
+        uptime: Callable[[], Uptime | None] = system_uptime,
     ) -> None:
         """Create it without opening the home. ``audit`` says what the log stores; ``sigma`` is the
-        noise and ``clock`` the Unix time, as in :class:`Egress`."""
+        noise, ``clock`` the Unix time and ``uptime`` the machine's, as in :class:`Egress`."""
         self._home = home
         self._limits = limits
         self._user = user
         self._sigma = sigma
         self._audit = audit or AuditSettings()
         self._clock = clock
+        self._uptime = uptime
         self._ledger: Ledger | None = None
         self._open: OpenHome | None = None
         self._erased_day: int | None = None
@@ -261,7 +263,8 @@ class UserEgress:
         return self._open
 
     def _opened(self, ledger: Ledger, key: LogKey, owner: OwnerPublicKey) -> OpenHome:
-        limits, user, clock = self._limits, self._user, self._clock
+        limits, user = self._limits, self._user
+        clock, uptime = self._clock, self._uptime
         egress = Egress(
             ledger=ledger,
             owner=owner,
@@ -270,12 +273,13 @@ class UserEgress:
             user=user,
             sigma=self._sigma,
             clock=clock,
+            uptime=uptime,
         )
         return OpenHome(
             egress,
-            UserBudget(ledger=ledger, limits=limits, user=user, clock=clock),
+            UserBudget(ledger=ledger, limits=limits, user=user, clock=clock, uptime=uptime),
             Checkpoints(ledger=ledger, log_key=key),
-            OwnerActs(ledger=ledger, user=user, delta=limits.delta, clock=clock),
+            OwnerActs(ledger=ledger, user=user, delta=limits.delta, clock=clock, uptime=uptime),
         )
 
     def _erase_old(self, acts: OwnerActs) -> None:

@@ -20,11 +20,12 @@ _HOURS_PER_DAY = 24
 _PRIOR = 100.0
 """Questions by which both counts of so far are increased, since a few say little about the day: a
 burst in the morning does not make a busy evening."""
-_SHARE = 0.85
+_SHARE = 0.75
 """The forecast is reduced to this share. An estimate that is too high leaves budget unused at the
 end, which costs more than a price that is a little too low; and counts have long tails."""
-_LEAST_ELAPSED_S = 1800.0
-"""On the first day, the rate is not taken over less time than this."""
+_LEAST_ELAPSED_S = 7200.0
+"""On the first day, the rate is not taken over less time than this, so that a folder of recordings
+is not taken for a busy day."""
 _SMOOTHING = 0.5
 """Weight, in days, of a day without peaks: an hour without questions so far may have some."""
 
