@@ -15,8 +15,10 @@ from dataclasses import dataclass, fields
 from enum import StrEnum
 from typing import Any, Self
 
-__all__ = ["Reason", "ReasonCode", "as_reason", "reason_label", "reason_text"]
+__all__ = ["NUM_AMOUNTS", "Reason", "ReasonCode", "as_reason", "reason_label", "reason_text"]
 
+NUM_AMOUNTS = 5
+"""Length of ``Reason.cost``."""
 _MAX_DEPTH = 4
 """Maximum nesting of reasons when they are read. This software nests two."""
 
@@ -257,7 +259,6 @@ class Reason:
 _NUMBERS = frozenset({"limit", "used", "wanted", "value", "threshold", "worth", "price"})
 _COUNTS = frozenset({"accepted", "offered", "start"})
 _TEXTS = frozenset({"code", "cap", "refusal", "words"})
-_NUM_AMOUNTS = 5
 
 
 def as_reason(given: Reason | ReasonCode | str) -> Reason:
@@ -328,7 +329,7 @@ def _cost(value: object) -> tuple[int, ...]:
     """Read ``Reason.cost``, which is a list in JSON."""
     if (
         not isinstance(value, (list, tuple))
-        or len(value) != _NUM_AMOUNTS
+        or len(value) != NUM_AMOUNTS
         or not all(type(amount) is int and amount >= 0 for amount in value)
     ):
         raise ValueError("a reason has an invalid cost")

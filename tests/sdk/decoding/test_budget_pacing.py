@@ -31,12 +31,9 @@ def block(worth: float) -> BlockView:
 
 def asked_before(count: int) -> Questions:
     """Questions of the last hour that were worth 0.00 to 0.99 in turn."""
-    reasons = [
-        Reason(code=ReasonCode.ABOVE_THRESHOLD, worth=n % 100 / 100, price=0.0, cost=COST.counts)
-        for n in range(count)
-    ]
+    latest = [(n % 100 / 100, COST.counts) for n in range(count)]
     hour = int(NOON_S // 3600)
-    return Questions(reasons, {hour: count}, int(NOON_S) - 1800, count)
+    return Questions(latest, {hour: count}, int(NOON_S) - 1800, count)
 
 
 def decide(policy: PacedPolicy, worth: float, standing: BudgetStanding) -> KeepLocal | Escalate:
