@@ -12,7 +12,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from ugsd_privacy.budget import BudgetLimits, Usage, check_caps, set_caps
+from numpy.typing import NDArray
+from ugsd_privacy.budget import BudgetLimits, Cap, Usage, check_caps, set_caps
 from ugsd_privacy.errors import BudgetExceeded
 from ugsd_privacy.ledger import BudgetStanding, Questions
 from ugsd_privacy.reasons import Reason, as_reason
@@ -68,9 +69,14 @@ def fixed_threshold(questions: Asked, limits: BudgetLimits, threshold: float) ->
 def tuned(days: Sequence[Asked], limits: BudgetLimits) -> float:
     """Return the threshold that would have been worth most on ``days``, of a hundred."""
     (cap,) = set_caps(limits)
-    ratios = [one.worth / cap.charge(one.cost) for day in days for _, one in day]
+    arrays = [_arrays(day, cap) for day in days]
+    ratios = np.concatenate([worths / costs for worths, costs in arrays])
     candidates = np.quantile(ratios, np.linspace(0, 1, _CANDIDATES, endpoint=False))
-    return float(max(candidates, key=lambda one: _total(days, limits, float(one))))
+
+    def total(threshold: float) -> float:
+        return sum(_asked_worth(*day, cap.allowed, threshold) for day in arrays)
+
+    return float(max(candidates, key=total))
 
 
 def offline_optimum(questions: Asked, limits: BudgetLimits) -> float:
@@ -80,16 +86,34 @@ def offline_optimum(questions: Asked, limits: BudgetLimits) -> float:
     upper bound.
     """
     (cap,) = set_caps(limits)
-    worths = np.array([one.worth for _, one in questions])
-    costs = np.array([cap.charge(one.cost) for _, one in questions], np.float64)
+    worths, costs = _arrays(questions, cap)
     order = np.argsort(-worths / costs)
     before = np.cumsum(costs[order]) - costs[order]
     shares = np.clip((cap.allowed - before) / costs[order], 0, 1)
     return float(shares @ worths[order])
 
 
-def _total(days: Sequence[Asked], limits: BudgetLimits, threshold: float) -> float:
-    return sum(fixed_threshold(day, limits, threshold).worth for day in days)
+def _arrays(questions: Asked, cap: Cap) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return worth and charge (n,) of each question."""
+    worths = np.array([one.worth for _, one in questions])
+    return worths, np.array([cap.charge(one.cost) for _, one in questions], np.float64)
+
+
+def _asked_worth(
+    worths: NDArray[np.float64], costs: NDArray[np.float64], remaining: float, threshold: float
+) -> float:
+    """Return what :func:`fixed_threshold` is worth. What does not fit once never fits later."""
+    chosen, total = worths >= threshold * costs, 0.0
+    worths, costs = worths[chosen], costs[chosen]
+    while len(costs):
+        used = np.cumsum(costs)
+        count = int(np.searchsorted(used, remaining, side="right"))
+        total += float(worths[:count].sum())
+        remaining -= float(used[count - 1]) if count else 0.0
+        later = slice(count, None)
+        fits = costs[later] <= remaining
+        worths, costs = worths[later][fits], costs[later][fits]
+    return total
 
 
 class PacedDevice:
