@@ -17,7 +17,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, NamedTuple, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -28,7 +28,18 @@ from ugsd_privacy.dp.accounting import (
 )
 from ugsd_privacy.errors import BudgetExceeded
 
-__all__ = ["CAPS", "DELTA", "MEASURES", "WINDOWS", "BudgetLimits", "Usage", "Window", "check_caps"]
+__all__ = [
+    "CAPS",
+    "DELTA",
+    "MEASURES",
+    "WINDOWS",
+    "BudgetLimits",
+    "Cap",
+    "Usage",
+    "Window",
+    "check_caps",
+    "set_caps",
+]
 
 Window = Literal["caption", "hour", "day", "lifetime"]
 MEASURES = ("blocks", "tokens", "frames", "bytes", "epsilon")
@@ -94,10 +105,10 @@ class BudgetLimits(BaseModel):
     def remaining(self, used: Mapping[Window, Usage]) -> dict[str, float]:
         """Return what each cap still allows. A window that is not in ``used`` is unused."""
         return {
-            f"{measure}_per_{window}": max(
-                0.0, limit - used.get(window, Usage()).measured(measure, self.delta)
+            cap.name: max(
+                0.0, cap.limit - used.get(cap.window, Usage()).measured(cap.measure, self.delta)
             )
-            for window, measure, limit in _set_caps(self)
+            for cap in set_caps(self)
         }
 
 
@@ -141,33 +152,54 @@ def check_caps(limits: BudgetLimits, wanted: Usage, used: Mapping[Window, Usage]
     ``used`` is what was used so far, by window; caps of other windows are not checked. Using a cap
     up exactly is allowed.
     """
-    for window, measure, limit in _set_caps(limits):
-        before = used.get(window)
-        if before is None:
-            continue
-        attribute = "privacy_cost" if measure == "epsilon" else measure
-        allowed = privacy_cost_of_epsilon(limit, limits.delta) if measure == "epsilon" else limit
-        so_far, more = getattr(before, attribute), getattr(wanted, attribute)
-        if more > 0 and so_far + more > allowed:
-            raise _exceeded(f"{measure}_per_{window}", measure, limit, before, wanted, limits.delta)
+    for cap in set_caps(limits):
+        before = used.get(cap.window)
+        if before is not None and not cap.allows(wanted, before):
+            raise _exceeded(cap, before, wanted, limits.delta)
+
+
+class Cap(NamedTuple):
+    """A cap that is set."""
+
+    window: Window
+    measure: str
+    limit: float
+    allowed: int
+    """The limit as a sum of charges: for epsilon, the largest privacy cost within it."""
+
+    @property
+    def name(self) -> str:
+        """One of ``CAPS``."""
+        return f"{self.measure}_per_{self.window}"
+
+    def charge(self, usage: Usage) -> int:
+        """Return the amount of ``usage`` that is charged to this cap, which adds up."""
+        charge: int = getattr(usage, "privacy_cost" if self.measure == "epsilon" else self.measure)
+        return charge
+
+    def allows(self, wanted: Usage, used: Usage) -> bool:
+        """Return whether ``wanted`` may follow ``used``: it needs nothing of the cap, or fits."""
+        more = self.charge(wanted)
+        return more <= 0 or self.charge(used) + more <= self.allowed
 
 
 @lru_cache(maxsize=64)
-def _set_caps(limits: BudgetLimits) -> tuple[tuple[Window, str, float], ...]:
-    """Return window, measure and limit of each cap that is set, in the order of ``CAPS``."""
-    every = (
-        (window, measure, getattr(limits, f"{measure}_per_{window}"))
+def set_caps(limits: BudgetLimits) -> tuple[Cap, ...]:
+    """Return the caps that are set, in the order of ``CAPS``."""
+    return tuple(
+        Cap(window, measure, limit, allowed)
         for window in WINDOWS
         for measure in MEASURES
+        if (limit := getattr(limits, f"{measure}_per_{window}")) is not None
+        for allowed in [
+            privacy_cost_of_epsilon(limit, limits.delta) if measure == "epsilon" else limit
+        ]
     )
-    return tuple(cap for cap in every if cap[2] is not None)
 
 
-def _exceeded(
-    cap: str, measure: str, limit: float, before: Usage, wanted: Usage, delta: float
-) -> BudgetExceeded:
-    used = before.measured(measure, delta)
-    after = (before + wanted).measured(measure, delta)
+def _exceeded(cap: Cap, before: Usage, wanted: Usage, delta: float) -> BudgetExceeded:
+    used = before.measured(cap.measure, delta)
+    after = (before + wanted).measured(cap.measure, delta)
     # What was sent without noise before does not make the wanted amount unbounded.
-    more = after - used if math.isfinite(after) else wanted.measured(measure, delta)
-    return BudgetExceeded(cap, limit=limit, used=used, wanted=more)
+    more = after - used if math.isfinite(after) else wanted.measured(cap.measure, delta)
+    return BudgetExceeded(cap.name, limit=cap.limit, used=used, wanted=more)

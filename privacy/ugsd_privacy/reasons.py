@@ -15,8 +15,10 @@ from dataclasses import dataclass, fields
 from enum import StrEnum
 from typing import Any, Self
 
-__all__ = ["Reason", "ReasonCode", "as_reason", "reason_label", "reason_text"]
+__all__ = ["NUM_AMOUNTS", "Reason", "ReasonCode", "as_reason", "reason_label", "reason_text"]
 
+NUM_AMOUNTS = 5
+"""Length of ``Reason.cost``."""
 _MAX_DEPTH = 4
 """Maximum nesting of reasons when they are read. This software nests three."""
 
@@ -59,6 +61,9 @@ class ReasonCode(StrEnum):
     """The block at ``start`` was not verified because of ``failure``; later ones are not judged."""
     CAP_EXCEEDED = "cap_exceeded"
     """``wanted`` in addition to ``used`` would exceed the ``limit`` of ``cap``."""
+    BELOW_PRICE = "below_price"
+    """The question is ``worth`` less than the ``price`` of its ``cost`` at what remains of ``cap``:
+    the budget is kept for questions that are worth more."""
     CONSTANT_SHAPE = "constant_shape"
     """The constant traffic shape allows one frame per caption, which was sent already."""
     BEYOND_VERIFIER = "beyond_verifier"
@@ -130,6 +135,7 @@ _LABELS: Mapping[ReasonCode, str] = {
     ReasonCode.SEVERAL_SPEAKERS: "sounds like several speakers",
     ReasonCode.AFTER_BLOCK: "after an unverified block",
     ReasonCode.CAP_EXCEEDED: "a cap would be exceeded",
+    ReasonCode.BELOW_PRICE: "budget kept for better questions",
     ReasonCode.CONSTANT_SHAPE: "constant traffic shape",
     ReasonCode.BEYOND_VERIFIER: "too long for the verifier",
     ReasonCode.BLOCK_TOO_LARGE: "block too large",
@@ -153,6 +159,16 @@ _LABELS: Mapping[ReasonCode, str] = {
     ReasonCode.APPLICATION: "the application's own reason",
     ReasonCode.OTHER: "noted by an earlier release",
 }
+
+_COMPARED: Mapping[ReasonCode, str] = {
+    ReasonCode.BELOW_THRESHOLD: "{value:.3g} below {bound:.3g}",
+    ReasonCode.ABOVE_THRESHOLD: "{value:.3g} reaches {bound:.3g}",
+    ReasonCode.GAIN_EXPECTED: "{value:.3g} exceeds {bound:.3g}",
+    ReasonCode.NO_GAIN_EXPECTED: "{value:.3g} does not exceed {bound:.3g}",
+    ReasonCode.ANSWER_TOO_LATE: "in {value:.3g} s, and it may take {bound:.3g} s",
+    ReasonCode.SAVES_TIME: "by {value:.3g} s, at least {bound:.3g} s",
+}
+"""How the value was compared with the threshold, by the code."""
 
 _REMEDIES: Mapping[ReasonCode, str] = {
     ReasonCode.NO_PROFILE: "name the user, or pass a profile",
@@ -178,6 +194,13 @@ class Reason:
     value: float | None = None
     """What was compared with the threshold: an uncertainty, an expected gain or seconds."""
     threshold: float | None = None
+    worth: float | None = None
+    """What the question was worth when the budget was paced, 0 or more."""
+    price: float | None = None
+    """What its ``cost`` was worth to other questions, in the unit of ``worth``; for a positive
+    price, ``cap`` is the one that made most of it."""
+    cost: tuple[int, int, int, int, int] | None = None
+    """What asking would use, as estimated before the question was built: ``Usage.counts``."""
     accepted: int | None = None
     """How many of the ``offered`` tokens the verifier accepted, if the block was answered."""
     offered: int | None = None
@@ -208,6 +231,8 @@ class Reason:
             value = getattr(self, field.name)
             if isinstance(value, Reason):
                 found[field.name] = value.to_fields()
+            elif isinstance(value, tuple):
+                found[field.name] = list(value)
             elif isinstance(value, float) and not math.isfinite(value):
                 found[field.name] = str(value)
             elif value is not None:
@@ -243,6 +268,8 @@ class Reason:
         for name, value in given.items():
             if name == "failure":
                 read[name] = cls._read(value, depth - 1)
+            elif name == "cost":
+                read[name] = _cost(value)
             elif name in _NUMBERS:
                 read[name] = _number(value)
             elif name in _COUNTS and type(value) is int and value >= 0:
@@ -256,7 +283,7 @@ class Reason:
         return cls(**read)
 
 
-_NUMBERS = frozenset({"limit", "used", "wanted", "value", "threshold"})
+_NUMBERS = frozenset({"limit", "used", "wanted", "value", "threshold", "worth", "price"})
 _COUNTS = frozenset({"accepted", "offered", "start"})
 _TEXTS = frozenset({"code", "cap", "refusal", "words"})
 
@@ -297,22 +324,15 @@ def _cause_text(reason: Reason) -> str:
     """Return the reason without the result of a block that was sent."""
     text = reason_label(reason.code)
     match reason:
-        case Reason(code=ReasonCode.BELOW_THRESHOLD, value=float(value), threshold=float(bound)):
-            text += f": {value:.3g} below {bound:.3g}"
-        case Reason(code=ReasonCode.ABOVE_THRESHOLD, value=float(value), threshold=float(bound)):
-            text += f": {value:.3g} reaches {bound:.3g}"
-        case Reason(code=ReasonCode.GAIN_EXPECTED, value=float(value), threshold=float(bound)):
-            text += f": {value:.3g} exceeds {bound:.3g}"
-        case Reason(code=ReasonCode.NO_GAIN_EXPECTED, value=float(value), threshold=float(bound)):
-            text += f": {value:.3g} does not exceed {bound:.3g}"
-        case Reason(code=ReasonCode.ANSWER_TOO_LATE, value=float(value), threshold=float(bound)):
-            text += f": in {value:.3g} s, and it may take {bound:.3g} s"
-        case Reason(code=ReasonCode.SAVES_TIME, value=float(value)):
-            text += f": by {value:.3g} s"
+        case Reason(code=code, value=float(value), threshold=float(bound)) if code in _COMPARED:
+            text += f": {_COMPARED[code].format(value=value, bound=bound)}"
         case Reason(code=code) if code in _REMEDIES:
             text += f": {_REMEDIES[code]}"
         case Reason(code=ReasonCode.VERIFIER_REFUSED, refusal=str(refusal)):
             text += f": {refusal}"
+        case Reason(code=ReasonCode.BELOW_PRICE, worth=float(worth), price=float(price)):
+            of = "" if reason.cap is None else f" of {reason.cap}"
+            text += f": worth {worth:.3g}, price {price:.3g}{of}"
         case Reason(code=ReasonCode.AFTER_BLOCK, start=int(start), failure=Reason() as failure):
             text = f"after the block at {start}: {reason_text(failure)}"
         case Reason(code=ReasonCode.CIRCUIT_OPEN, failure=Reason() as failure):
@@ -333,6 +353,17 @@ def _cause_text(reason: Reason) -> str:
             )
             text = f"{cap}: {used:g} used of {limit:g}, {more}"
     return text
+
+
+def _cost(value: object) -> tuple[int, ...]:
+    """Read ``Reason.cost``, which is a list in JSON."""
+    if (
+        not isinstance(value, (list, tuple))
+        or len(value) != NUM_AMOUNTS
+        or not all(type(amount) is int and amount >= 0 for amount in value)
+    ):
+        raise ValueError("a reason has an invalid cost")
+    return tuple(value)
 
 
 def _number(value: object) -> float:

@@ -322,6 +322,7 @@ class Captioner:
             else UserProfile.of(settings.user, drafter.info.profile_encoder, profiles),
             detector=detector,
             meter=self._given_meter or ProsodyMeter,
+            is_paced=settings.budget_pacing and self._given_policy is None,
         )
 
     def _policy(self, settings: Settings, threshold: float, predictor_file: Path | None) -> Policy:

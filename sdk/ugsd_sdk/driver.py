@@ -2,25 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from time import monotonic
 
 from ugsd_privacy.budget import BudgetLimits
 from ugsd_privacy.dp.accounting import Guarantee
 from ugsd_privacy.errors import PrivacyError
+from ugsd_privacy.ledger import BudgetStanding
 from ugsd_privacy.protocol.channel import TrafficShape
 
 from ugsd_sdk.caption import CaptionToken, CaptionUsage
 from ugsd_sdk.connection.exchange import Exchange
 from ugsd_sdk.connection.failure_reasons import reason_of
+from ugsd_sdk.decoding.budget_pacing import BudgetPacer
+from ugsd_sdk.decoding.budget_price import Question, Quote
 from ugsd_sdk.decoding.decoder import Decoder
 from ugsd_sdk.decoding.events import EscalationRequested, Finished, VerdictAwaited
 from ugsd_sdk.decoding.policy import BudgetView
 from ugsd_sdk.drafter import Drafter
 from ugsd_sdk.drafter.gender_phrases import Gender, with_gender
 from ugsd_sdk.errors import TransportError, VerifierMisbehaved
+from ugsd_sdk.home import UserEgress
 
 __all__ = ["budget_of", "drive", "is_truncated", "text_of", "tokens_of", "usage_of"]
+
+_READING_S = 0.25
+"""How long a caption waits to read its budget; it usually takes less than a millisecond."""
 
 
 def drive(decoder: Decoder, exchange: Exchange | None) -> tuple[Finished, float]:
@@ -70,9 +78,38 @@ def _await(decoder: Decoder, exchange: Exchange, event: VerdictAwaited) -> None:
         exchange.verdict_accepted()
 
 
-def budget_of(exchange: Exchange | None, limits: BudgetLimits) -> BudgetView:
-    """Return the view of the budget that a policy gets."""
-    return BudgetView() if exchange is None else BudgetView(lambda: exchange.remaining(limits))
+def budget_of(
+    exchange: Exchange, user_egress: UserEgress, limits: BudgetLimits, pacer: BudgetPacer | None
+) -> BudgetView:
+    """Return the view of the budget that the policy of a caption gets, with quotes of ``pacer``.
+
+    If the ledger cannot be read in time, nothing remains, at most of ``limits``, and no price is
+    known; what is sent is checked by the egress in any case.
+    """
+
+    def standing(questions_after: int | None = None) -> BudgetStanding:
+        with exchange.waiting.for_lock(_READING_S) as timeout_s:
+            budget = user_egress.open(timeout_s=timeout_s).budget
+            return budget.standing(
+                exchange.caption_id, questions_after=questions_after, timeout_s=timeout_s
+            )
+
+    def remaining() -> Mapping[str, float]:
+        try:
+            found = standing()
+        except PrivacyError:
+            return dict.fromkeys(limits.remaining({}), 0.0)
+        return found.limits.remaining(found.used)
+
+    def quote(question: Question) -> Quote | None:
+        if pacer is None:
+            return None
+        try:
+            return pacer.quote(question, standing(pacer.last_row))
+        except PrivacyError:
+            return None
+
+    return BudgetView(remaining, quote)
 
 
 def text_of(finished: Finished, drafter: Drafter, gender: Gender | None) -> str:

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Lock
 from typing import Protocol
 
 from ugsd_privacy.audit.checkpoints import Checkpoints
@@ -18,7 +19,8 @@ from ugsd_privacy.files.file_owners import make_private_folder, remedy_of, requi
 from ugsd_privacy.files.marks import MarkFile
 from ugsd_privacy.keys.log import LogKey
 from ugsd_privacy.keys.owner import OwnerKey, OwnerPublicKey
-from ugsd_privacy.ledger import JournalRow, Ledger, UserBudget
+from ugsd_privacy.ledger import JournalRow, Ledger, Uptime, UserBudget, system_uptime
+from ugsd_privacy.ledger.database import held
 from ugsd_privacy.reasons import Reason
 
 from ugsd_sdk.settings.config import AuditSettings
@@ -26,6 +28,8 @@ from ugsd_sdk.settings.config import AuditSettings
 __all__ = ["Home", "JournalBlock", "OpenHome", "UserEgress"]
 
 _SECONDS_PER_DAY = 86_400
+_OPENING_S = 10.0
+"""How long to wait for another thread that opens the home, without another timeout."""
 _logger = logging.getLogger(__name__)
 
 
@@ -205,18 +209,22 @@ class UserEgress:
         sigma: float | None = None,
         audit: AuditSettings | None = None,
         clock: Callable[[], float] = time.time,
+        uptime: Callable[[], Uptime | None] = system_uptime,
     ) -> None:
         """Create it without opening the home. ``audit`` says what the log stores; ``sigma`` is the
-        noise and ``clock`` the Unix time, as in :class:`Egress`."""
+        noise, ``clock`` the Unix time and ``uptime`` the machine's, as in :class:`Egress`."""
         self._home = home
         self._limits = limits
         self._user = user
         self._sigma = sigma
         self._audit = audit or AuditSettings()
         self._clock = clock
+        self._uptime = uptime
         self._ledger: Ledger | None = None
         self._open: OpenHome | None = None
         self._erased_day: int | None = None
+        self._opening = Lock()
+        """Held while it is opened, which captions and the connection's thread may do at once."""
 
     def open(self, *, timeout_s: float | None = None) -> OpenHome:
         """Return the open home. Raises ``LedgerError`` if the ledger or log key cannot be used, or
@@ -225,6 +233,10 @@ class UserEgress:
         A ledger that was moved or replaced since it was opened is closed, and the one that is at
         the home now is opened by the same rules as in a new process.
         """
+        with held(self._opening, _OPENING_S if timeout_s is None else timeout_s):
+            return self._opened_home(timeout_s)
+
+    def _opened_home(self, timeout_s: float | None) -> OpenHome:
         if self._ledger is not None and not self._ledger.is_in_place():
             self.close()
         if self._open is None:
@@ -251,7 +263,8 @@ class UserEgress:
         return self._open
 
     def _opened(self, ledger: Ledger, key: LogKey, owner: OwnerPublicKey) -> OpenHome:
-        limits, user, clock = self._limits, self._user, self._clock
+        limits, user = self._limits, self._user
+        clock, uptime = self._clock, self._uptime
         egress = Egress(
             ledger=ledger,
             owner=owner,
@@ -260,12 +273,13 @@ class UserEgress:
             user=user,
             sigma=self._sigma,
             clock=clock,
+            uptime=uptime,
         )
         return OpenHome(
             egress,
-            UserBudget(ledger=ledger, limits=limits, user=user, clock=clock),
+            UserBudget(ledger=ledger, limits=limits, user=user, clock=clock, uptime=uptime),
             Checkpoints(ledger=ledger, log_key=key),
-            OwnerActs(ledger=ledger, user=user, delta=limits.delta, clock=clock),
+            OwnerActs(ledger=ledger, user=user, delta=limits.delta, clock=clock, uptime=uptime),
         )
 
     def _erase_old(self, acts: OwnerActs) -> None:

@@ -36,10 +36,12 @@ from ugsd_sdk.concurrency.waiting import WaitingTime
 from ugsd_sdk.connection.exchange import Exchange
 from ugsd_sdk.connection.verifier_connection import VerifierConnection
 from ugsd_sdk.decoding.block_rules import BlockRules
+from ugsd_sdk.decoding.budget_pacing import BudgetPacer, PacedPolicy
 from ugsd_sdk.decoding.decoder import Decoder
 from ugsd_sdk.decoding.events import BlockOutcome, DecodingCounts, Finished, TokenSource
 from ugsd_sdk.decoding.pace import Pace, TimelyPolicy
-from ugsd_sdk.decoding.policy import EnrolmentGuard, NeverEscalate, Policy
+from ugsd_sdk.decoding.policy import BudgetView, EnrolmentGuard, NeverEscalate, Policy
+from ugsd_sdk.decoding.question_cost import QuestionCost
 from ugsd_sdk.decoding.uncertainty import Uncertainty
 from ugsd_sdk.drafter import ConditionedClip, Drafter
 from ugsd_sdk.drafter.gender_phrases import gender_from
@@ -97,6 +99,7 @@ class CaptionPipeline:
         user_profile: UserProfile | None,
         detector: SpeechDetector,
         meter: Callable[[], Meter],
+        is_paced: bool = False,
     ) -> None:
         self.settings = settings
         self.limits = settings.limits_for()
@@ -128,6 +131,9 @@ class CaptionPipeline:
         """How long loading took; 0 after a caption has reported it."""
         self._meter = meter
         self._user_egress = user_egress
+        self._pacer: BudgetPacer | None = None
+        if is_paced and user_egress is not None:
+            self._pacer = BudgetPacer()
 
     def caption(
         self,
@@ -219,7 +225,7 @@ class CaptionPipeline:
             uncertainty=self.uncertainty,
             policy=policy,
             piece=drafter.piece,
-            budget=lambda: budget_of(exchange, self.limits),
+            budget=lambda: self._budget(exchange),
             rules=self.block_rules.with_block_tokens(self._block_tokens()),
             expected_gain=getattr(self.uncertainty, "expected_gain", None),
             pace=self.pace,
@@ -243,11 +249,18 @@ class CaptionPipeline:
         """Return why a caption has less verification than was asked for; without a verifier only a
         target asks for any."""
         if exchange is not None:
-            missing = filter(None, map(_missing_verification, finished.blocks))
+            missing = filter(None, map(self._missing_verification, finished.blocks))
             return exchange.unverified_reason or next(missing, None)
-        targets = (self.settings.target_risk, self.settings.target_gain)
-        has_target = any(target is not None for target in targets)
-        return Reason(code=ReasonCode.NO_VERIFIER) if has_target else None
+        return Reason(code=ReasonCode.NO_VERIFIER) if self.settings.has_target else None
+
+    def _missing_verification(self, block: BlockOutcome) -> Reason | None:
+        """Return why a block that should have been sent was kept, or was sent and not judged. One
+        that is not worth its price should have been sent only if there is a target."""
+        reason, failure = block.reason, block.reason.failure
+        is_paced = reason.code is ReasonCode.BELOW_PRICE and self.settings.has_target
+        if is_paced or reason.code in _WITHHELD:
+            return reason
+        return failure if failure and failure.code is ReasonCode.NOT_JUDGED else None
 
     def _usage(self, finished: Finished, exchange: Exchange | None) -> CaptionUsage:
         has_noise = self.settings.sigma is not None
@@ -296,11 +309,12 @@ class CaptionPipeline:
     def _policy_for(
         self, conditioned: ConditionedClip, profile: ClipProfile, exchange: Exchange | None
     ) -> Policy:
-        """Return the policy for a clip, guarded if none of its states may be sent."""
+        """Return the policy for a clip: it asks in time, is guarded if none of the clip's states
+        may be sent, and spends the budget evenly."""
         if exchange is None:
             return NeverEscalate(ReasonCode.NO_VERIFIER)
         verifier = self.settings.verifier
-        policy = TimelyPolicy(
+        policy: Policy = TimelyPolicy(
             self.policy,
             self.pace,
             exchange.remaining_s,
@@ -309,7 +323,22 @@ class CaptionPipeline:
             disclosure=self.settings.disclosure,
         )
         blocked_reason = profile.blocked_reason(conditioned.voice, conditioned.profile_match)
-        return policy if blocked_reason is None else EnrolmentGuard(policy, blocked_reason)
+        if blocked_reason is not None:
+            policy = EnrolmentGuard(policy, blocked_reason)
+        return policy if self._pacer is None else PacedPolicy(policy, self._question_cost())
+
+    def _question_cost(self) -> QuestionCost:
+        return QuestionCost(
+            self.drafter.info.state_dim,
+            self.block_rules.slot,
+            self.settings.sigma,
+            self.settings.traffic_shape,
+        )
+
+    def _budget(self, exchange: Exchange | None) -> BudgetView:
+        if exchange is None or self._user_egress is None:
+            return BudgetView()
+        return budget_of(exchange, self._user_egress, self.limits, self._pacer)
 
     def _exchange(self) -> Exchange | None:
         """Return the exchange of a new caption, or ``None`` without a verifier."""
@@ -360,14 +389,6 @@ def _wording_of(speech: Speech, seed: int) -> str:
     """Return what the wording is drawn from: the seed, and the duration of the speech in steps of
     10 ms, so that clips are worded differently although the words tell nothing else of them."""
     return f"{seed}:{round(100 * speech.duration_s)}"
-
-
-def _missing_verification(block: BlockOutcome) -> Reason | None:
-    """Return why a block that the policy would have sent was kept, or was sent and not judged."""
-    reason, failure = block.reason, block.reason.failure
-    if reason.code in _WITHHELD:
-        return reason
-    return failure if failure and failure.code is ReasonCode.NOT_JUDGED else None
 
 
 def _worded(

@@ -43,7 +43,7 @@ class DeviceEgress(Egress):
         checkpoints = Checkpoints(ledger=given["ledger"], log_key=log_key)
         self.acts = OwnerActs(delta=limits.delta, **clocks, **acts)
         self.reset, self.erase = self.acts.reset, self.acts.erase
-        self.limits, self.used = budget.limits, budget.used
+        self.limits, self.used, self.standing = budget.limits, budget.used, budget.standing
         self.checkpoint = checkpoints.checkpoint
         self._budget, self._checkpoints = budget, checkpoints
 

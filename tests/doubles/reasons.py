@@ -17,7 +17,10 @@ def reasons(*, depth: int = 2) -> st.SearchStrategy[Reason]:
     return st.builds(
         Reason,
         code=st.sampled_from(ReasonCode),
-        **dict.fromkeys(("limit", "used", "wanted", "value", "threshold"), _NUMBERS),
+        **dict.fromkeys(
+            ("limit", "used", "wanted", "value", "threshold", "worth", "price"), _NUMBERS
+        ),
+        cost=st.none() | st.tuples(*[st.integers(min_value=0)] * 5),
         **dict.fromkeys(("accepted", "offered", "start"), _COUNTS),
         **dict.fromkeys(("cap", "refusal", "words"), _TEXTS),
         failure=st.none() | reasons(depth=depth - 1) if depth else st.none(),

@@ -27,6 +27,9 @@ WORDS = {
         "unsure: 0.9 reaches 0.2; sent, but not verified: deadline"
     ),
     CAP: "blocks_per_day: 2 used of 2, and states without noise have no finite epsilon: set noise",
+    Reason(code=ReasonCode.BELOW_PRICE, worth=0.2, price=0.31, cap="bytes_per_day"): (
+        "budget kept for better questions: worth 0.2, price 0.31 of bytes_per_day"
+    ),
     Reason(code=ReasonCode.AFTER_BLOCK, start=5, failure=CAP): (
         "after the block at 5: "
         "blocks_per_day: 2 used of 2, and states without noise have no finite epsilon: set noise"
@@ -82,6 +85,10 @@ def test_every_code_has_a_unique_label(code: ReasonCode) -> None:
         '{"code":"deadline","value":1' + "0" * 400 + "}",
         '{"code":"deadline","start":-1}',
         '{"code":"deadline","start":true}',
+        '{"code":"deadline","cost":{}}',
+        '{"code":"deadline","cost":[1,2,3,4]}',
+        '{"code":"deadline","cost":[1,2,3,4,-5]}',
+        '{"code":"deadline","cost":[1,2,3,4,true]}',
         '{"code":"other","words":"\\ud800"}',
         "[" * 100_000,
         '{"code":"after_block","failure":' * 9 + "{}" + "}" * 9,

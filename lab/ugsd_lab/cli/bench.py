@@ -45,6 +45,7 @@ def register(app: typer.Typer) -> None:
     bench.command("speakers", epilog="Example: ugsd-lab bench speakers --data corpora")(
         bench_speakers
     )
+    bench.command("budget", epilog="Example: ugsd-lab bench budget --seeds 3")(bench_budget)
     bench.command(
         "encoders", epilog="Example: ugsd-lab bench encoders --whisper whisper-tiny-en.safetensors"
     )(bench_encoders)
@@ -257,6 +258,35 @@ def bench_speakers(
         found = measure(clips, OnnxDrafter(folder), progress, split=split, limit=limit)
     printed = [*tables(found), *(distance_tables(found) if distances else ())]
     _print_tables(printed, notes(found), found.as_dict(), as_json=as_json, markdown=markdown)
+
+
+def bench_budget(
+    data: DataFolder = None,
+    drafter: DrafterName = "starter",
+    seeds: Annotated[
+        int, typer.Option(min=1, metavar="N", help="Number of simulated runs of four days.")
+    ] = 10,
+    as_json: AsJson = False,
+    markdown: Markdown = False,
+) -> None:
+    """What a budget is worth, by how it is spent.
+
+    Simulates days of questions about real clips, which come evenly, at peaks and in bursts.
+    Compares first come first served, a fixed threshold and budget pacing with the offline optimum,
+    for each measure and for budgets of 10, 30 and 60 % of the demand. Runs on EMO-DB, which comes
+    with the package, and on every corpus in --data.
+    """
+    from ugsd_lab.bench.budget import bench_budget as measure
+    from ugsd_lab.bench.budget import notes, tables
+    from ugsd_lab.data.corpora import load_corpora
+    from ugsd_lab.evaluation import pair_of
+
+    require_one_output(as_json=as_json, markdown=markdown)
+    folder = pair_of(drafter).drafter
+    clips = load_corpora(data)
+    with shown_progress() as progress:
+        found = measure(clips, folder, progress, seeds=seeds)
+    _print_tables(tables(found), notes(found), found.as_dict(), as_json=as_json, markdown=markdown)
 
 
 def bench_encoders(

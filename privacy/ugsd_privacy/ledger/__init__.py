@@ -13,9 +13,9 @@ so they happen one after the other.
 from __future__ import annotations
 
 from ugsd_privacy.ledger.clock import Uptime, system_uptime
-from ugsd_privacy.ledger.journal import JournalRow
+from ugsd_privacy.ledger.journal import NO_QUESTIONS, JournalRow, Questions
 from ugsd_privacy.ledger.store import Ledger
-from ugsd_privacy.ledger.user_budget import UserBudget
+from ugsd_privacy.ledger.user_budget import BudgetStanding, UserBudget
 from ugsd_privacy.ledger.views import (
     ALL_USERS,
     EgressTransaction,
@@ -29,12 +29,15 @@ from ugsd_privacy.ledger.views import (
 
 __all__ = [
     "ALL_USERS",
+    "NO_QUESTIONS",
+    "BudgetStanding",
     "EgressTransaction",
     "JournalRow",
     "Ledger",
     "LedgerRow",
     "LedgerView",
     "OwnerTransaction",
+    "Questions",
     "SigningTransaction",
     "Total",
     "Uptime",

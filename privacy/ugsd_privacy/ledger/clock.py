@@ -16,7 +16,7 @@ from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
-__all__ = ["SECONDS_PER_HOUR", "Start", "Uptime", "hour_of", "system_uptime"]
+__all__ = ["SECONDS_PER_HOUR", "Start", "Uptime", "hour_of", "system_uptime", "time_of"]
 
 SECONDS_PER_HOUR = 3600
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
@@ -61,9 +61,16 @@ def hour_of(
     now_s: float, uptime: Uptime | None, start: Start | None, last_hour: int
 ) -> tuple[int, Start | None]:
     """Return the hour, and a new reference to count from unless ``start`` is still valid."""
+    time_s = time_of(now_s, uptime, start, last_hour)
+    hour = int(time_s // SECONDS_PER_HOUR)
+    if uptime is None or (start is not None and uptime.boot == start.boot):
+        return hour, None
+    return hour, Start(uptime.boot, uptime.seconds, time_s)
+
+
+def time_of(now_s: float, uptime: Uptime | None, start: Start | None, last_hour: int) -> float:
+    """Return the Unix time in seconds by which hours are counted, at least that of the last
+    hour."""
     if uptime is not None and start is not None and uptime.boot == start.boot:
-        time_s = start.time_s + max(0.0, uptime.seconds - start.uptime_s)
-        return max(int(time_s // SECONDS_PER_HOUR), last_hour), None
-    time_s = max(now_s, float(last_hour * SECONDS_PER_HOUR))
-    new_start = None if uptime is None else Start(uptime.boot, uptime.seconds, time_s)
-    return int(time_s // SECONDS_PER_HOUR), new_start
+        now_s = start.time_s + max(0.0, uptime.seconds - start.uptime_s)
+    return max(now_s, float(last_hour * SECONDS_PER_HOUR))

@@ -4,12 +4,32 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 
 from ugsd_privacy.budget import BudgetLimits, Usage, Window
-from ugsd_privacy.ledger.clock import Uptime, system_uptime
+from ugsd_privacy.ledger.clock import SECONDS_PER_HOUR, Uptime, system_uptime
+from ugsd_privacy.ledger.journal import NO_QUESTIONS, Questions
 from ugsd_privacy.ledger.store import Ledger
 
-__all__ = ["UserBudget"]
+__all__ = ["HISTORY_S", "MAX_RECENT", "BudgetStanding", "UserBudget"]
+
+MAX_RECENT = 1024
+"""The latest questions whose worth and cost are read."""
+HISTORY_S = 8 * 24 * SECONDS_PER_HOUR
+"""How long ago questions count, in seconds."""
+
+
+@dataclass(frozen=True)
+class BudgetStanding:
+    """The caps of a user and what was used of them at one moment."""
+
+    limits: BudgetLimits
+    used: Mapping[Window, Usage]
+    """What was used in each window; that of a caption is missing before its first block."""
+    time_s: float
+    """Unix time in seconds by which hours are counted."""
+    questions: Questions = NO_QUESTIONS
+    """The user's questions in the journal that were asked for."""
 
 
 class UserBudget:
@@ -62,10 +82,29 @@ class UserBudget:
         Caps per caption are those of the caption with this id, or whole if it is ``None``. All
         values are read at one moment.
         """
+        standing = self.standing(caption, timeout_s=timeout_s)
+        return standing.limits.remaining(standing.used)
+
+    def standing(
+        self,
+        caption: bytes | None,
+        *,
+        questions_after: int | None = None,
+        timeout_s: float | None = None,
+    ) -> BudgetStanding:
+        """Return the caps that apply, what was used of them, and, if ``questions_after`` is a row
+        of the journal, the questions after it; all read at one moment."""
         now_s, uptime = self._clock(), self._uptime()
         with self._ledger.reading(timeout_s=timeout_s) as view:
             limits = self._limits.with_stricter_caps(view.caps(self._user))
-            used = dict(view.used(self._user, view.hour_of(now_s, uptime)))
-            if caption is not None:
-                used["caption"] = view.usage(self._user, "caption", caption)
-        return limits.remaining(used)
+            time_s = view.time_of(now_s, uptime)
+            used = view.used(self._user, int(time_s // SECONDS_PER_HOUR), caption)
+            questions = NO_QUESTIONS
+            if questions_after is not None:
+                questions = view.questions(
+                    self._user,
+                    after_row=questions_after,
+                    since_s=int(time_s) - HISTORY_S,
+                    limit=MAX_RECENT,
+                )
+        return BudgetStanding(limits, used, time_s, questions)

@@ -9,12 +9,14 @@ from typing import NamedTuple
 
 from ugsd_privacy.budget import CAPS, Usage, Window
 from ugsd_privacy.errors import LedgerCorrupt
-from ugsd_privacy.ledger.clock import Start, Uptime, hour_of
+from ugsd_privacy.ledger.clock import Start, Uptime, hour_of, time_of
 from ugsd_privacy.ledger.journal import (
     JournalRow,
+    Questions,
     append_to_journal,
     delete_from_journal,
     read_journal,
+    read_questions,
 )
 from ugsd_privacy.tlog.merkle import (
     completed_nodes,
@@ -127,6 +129,10 @@ class LedgerView:
     def hour_of(self, now_s: float, uptime: Uptime | None) -> int:
         """Return the hour to which an egress would be charged now."""
         return hour_of(now_s, uptime, self._start(), self._end()[1])[0]
+
+    def time_of(self, now_s: float, uptime: Uptime | None) -> float:
+        """Return the Unix time in seconds by which the hour is counted now."""
+        return time_of(now_s, uptime, self._start(), self._end()[1])
 
     def usage(self, user: str, window: str, number: int | bytes) -> Usage:
         """Return what ``user`` used in one window."""
@@ -248,6 +254,10 @@ class LedgerView:
     ) -> list[JournalRow]:
         """Return the latest journal entries of ``user``, or of one caption."""
         return read_journal(self._db, user, caption, limit)
+
+    def questions(self, user: str, *, after_row: int, since_s: int, limit: int) -> Questions:
+        """Return questions of ``user`` in the journal: see :func:`read_questions`."""
+        return read_questions(self._db, user, after_row=after_row, since_s=since_s, limit=limit)
 
     def check_pages(self) -> None:
         """Raise :class:`LedgerCorrupt` unless SQLite's integrity check passes."""

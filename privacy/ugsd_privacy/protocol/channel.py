@@ -63,6 +63,7 @@ __all__ = [
     "ClientChannel",
     "ServerChannel",
     "TrafficShape",
+    "frame_size",
 ]
 
 CHANNEL_VERSION = 2
@@ -135,7 +136,7 @@ class _Direction:
 
     def seal(self, message: bytes, shape: TrafficShape) -> bytes:
         padded = len(message).to_bytes(_LENGTH_BYTES, "big") + message
-        padded = padded.ljust(_frame_size(len(message), shape) - len(_FRAME) - 16, b"\0")
+        padded = padded.ljust(frame_size(len(message), shape) - len(_FRAME) - 16, b"\0")
         aead, nonce = self._next()
         return _FRAME + aead.encrypt(nonce, padded, _FRAME)
 
@@ -147,7 +148,7 @@ class _Direction:
         padded = aead.decrypt(nonce, frame[1:], _FRAME)
         length = int.from_bytes(padded[:_LENGTH_BYTES], "big")
         message = padded[_LENGTH_BYTES : _LENGTH_BYTES + length]
-        expected = _frame_size(length, TrafficShape.of(frame))
+        expected = frame_size(length, TrafficShape.of(frame))
         if len(frame) != expected or any(padded[_LENGTH_BYTES + length :]):
             raise ValueError
         return message
@@ -189,7 +190,7 @@ class _Channel:
 
     def sealed_size(self, n: int, shape: TrafficShape = TrafficShape.PADDED) -> int:
         """Return the size of the frame for a message of ``n`` bytes. Raises as :meth:`seal`."""
-        return _frame_size(n, shape)
+        return frame_size(n, shape)
 
     def seal(self, message: bytes, shape: TrafficShape = TrafficShape.PADDED) -> bytes:
         """Seal ``message`` into the next frame. Frames must be sent in the order of sealing.
@@ -197,7 +198,7 @@ class _Channel:
         Raises :class:`WireError` if the message is longer than ``MAX_MESSAGE_BYTES`` or than a
         frame of ``shape`` holds, and :class:`ChannelClosed` unless both sides share keys.
         """
-        _frame_size(len(message), shape)
+        frame_size(len(message), shape)
         if self._state is not _State.SHARES_KEYS or self._outgoing is None:
             raise ChannelClosed("no session: do a handshake on a new channel")
         self._require_own_process()
@@ -357,7 +358,7 @@ class ServerChannel(_Channel):
         :class:`WireError` for a welcome longer than ``MAX_MESSAGE_BYTES``.
         """
         self._require(_State.AWAITS_HELLO)
-        _frame_size(len(welcome), TrafficShape.PADDED)
+        frame_size(len(welcome), TrafficShape.PADDED)
         with suppress(Exception):
             return self._answer(data, welcome)
         raise self._failed()
@@ -381,7 +382,9 @@ class ServerChannel(_Channel):
         raise ValueError
 
 
-def _frame_size(n: int, shape: TrafficShape) -> int:
+def frame_size(n: int, shape: TrafficShape) -> int:
+    """Return the size in bytes of the frame for a message of ``n`` bytes. Raises
+    :class:`WireError` if no frame of ``shape`` holds it."""
     if n > MAX_MESSAGE_BYTES:
         raise WireError(f"message of {n} bytes; a frame holds at most {MAX_MESSAGE_BYTES} bytes")
     smallest = next(size for size in FRAME_BYTES if n + _FRAME_OVERHEAD_BYTES <= size)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from time import monotonic
 
 from ugsd_privacy.audit.receipts import Receipt
-from ugsd_privacy.budget import BudgetLimits
 from ugsd_privacy.dp.accounting import UNBOUNDED_COST
 from ugsd_privacy.egress import CaptionHandle, Escalation, SealedFrame
 from ugsd_privacy.errors import (
@@ -191,17 +190,6 @@ class Exchange:
                 return budget.usage(self._handle.id, timeout_s=timeout_s).privacy_cost
         except PrivacyError:
             return UNBOUNDED_COST
-
-    def remaining(self, limits: BudgetLimits) -> Mapping[str, float]:
-        """Return what each cap still allows, at most ``limits``; 0 if the ledger is unreadable."""
-        if self._session is None:
-            return limits.remaining({})
-        try:
-            caption = None if self._handle is None else self._handle.id
-            with self.ledger_time() as timeout_s:
-                return self._session.home.budget.remaining(caption, timeout_s=timeout_s)
-        except PrivacyError:
-            return dict.fromkeys(limits.remaining({}), 0.0)
 
     def _ready(self) -> Session:
         """Return the session and start the deadline of the next frame."""

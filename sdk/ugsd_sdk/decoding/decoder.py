@@ -234,9 +234,12 @@ class Decoder:
 
     def escalation_blocked(self, why: Reason | ReasonCode = ReasonCode.BLOCKED) -> None:
         """Keep the draft of the block, which was not sent, and disable the verifier."""
-        block = self._flight().block
+        flight, block = self._flight(), self._flight().block
         self._in_flight = None
-        self._history.add_outcome(len(self._committed), block, Outcome.BLOCKED, as_reason(why))
+        # What the question was worth stays known, as it shows the demand.
+        worth, price, cost = flight.reason.worth, flight.reason.price, flight.reason.cost
+        reason = replace(as_reason(why), worth=worth, price=price, cost=cost)
+        self._history.add_outcome(len(self._committed), block, Outcome.BLOCKED, reason)
         self._disabled_reason = self._after(why)
         self._commit(block, TokenSource.DRAFTED, disclosed=False)
 
@@ -357,6 +360,7 @@ class Decoder:
             uncertainties=tuple(one.uncertainty for one in block),
             verifier_has_summary=self._history.has_sent_summary,
             gain=next((one.gain for one in block if one.gain is not None), None),
+            num_unknown_before=len(self._committed) - self._committed.num_at_verifier,
         )
         return self._policy(view, self._budget())
 

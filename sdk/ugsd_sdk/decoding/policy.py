@@ -14,6 +14,8 @@ from typing import Protocol
 from ugsd_privacy.protocol.messages import Disclosure
 from ugsd_privacy.reasons import Reason, ReasonCode
 
+from ugsd_sdk.decoding.budget_price import Question, Quote
+
 __all__ = [
     "AlwaysEscalate",
     "BlockView",
@@ -42,6 +44,8 @@ class BlockView:
     wording, which no verifier judges; at least one token is judged."""
     verifier_has_summary: bool
     """Whether the verifier already has this caption's state of position 0."""
+    num_unknown_before: int = 0
+    """Tokens before it that the verifier does not know, and that are sent with it."""
     gain: float | None = None
     """By how much asking raises the probability that the emotion is right, -1 to 1; ``None`` for a
     block of tokens, or if nothing predicts it."""
@@ -51,17 +55,33 @@ class BlockView:
         """The highest uncertainty of the block's tokens."""
         return max(one for one in self.uncertainties if one is not None)
 
+    @property
+    def worth(self) -> float:
+        """What budgets are spent by: the expected gain of asking, or the probability that the
+        verifier rejects the draft if no gain is predicted."""
+        return self.uncertainty if self.gain is None else self.gain
+
 
 class BudgetView:
     """The remaining budget, read from the ledger only if a policy uses it."""
 
-    def __init__(self, read: Callable[[], Mapping[str, float]] = dict) -> None:
+    def __init__(
+        self,
+        read: Callable[[], Mapping[str, float]] = dict,
+        quote: Callable[[Question], Quote | None] = lambda _: None,
+    ) -> None:
         self._read = read
+        self._quote = quote
 
     @cached_property
     def remaining(self) -> Mapping[str, float]:
         """The remaining amount of each cap by name; caps that are not set are missing."""
         return self._read()
+
+    def quote(self, question: Question) -> Quote | None:
+        """Return the price of a question's cost; ``None`` if budgets are not paced, or if the
+        ledger cannot be read. The question counts as one of the user's from now on."""
+        return self._quote(question)
 
 
 @dataclass(frozen=True)

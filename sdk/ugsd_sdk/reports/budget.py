@@ -8,11 +8,12 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 
-from ugsd_privacy.budget import MEASURES, WINDOWS, BudgetLimits, Usage, Window
+from ugsd_privacy.budget import MEASURES, WINDOWS, BudgetLimits, Usage
 from ugsd_privacy.dp import accounting as dp
 from ugsd_privacy.dp.accounting import Guarantee
-from ugsd_privacy.ledger import Uptime, system_uptime
+from ugsd_privacy.ledger import BudgetStanding, Uptime, UserBudget, system_uptime
 
+from ugsd_sdk.decoding.budget_pacing import BudgetPacer
 from ugsd_sdk.home import Home
 from ugsd_sdk.settings.config import Settings
 
@@ -38,6 +39,9 @@ class CapRow:
     remaining: float | None
     resets_at: str | None
     """When the window resets, UTC; ``None`` if it does not reset by itself."""
+    price: float | None = None
+    """What a question of average cost must be worth because of this cap; 0 if the budget suffices,
+    ``None`` for a cap without a price."""
     label: str | None = None
     """For epsilon, what the amount used is called: ``privacy``, ``noise``, or ``none`` without
     noise."""
@@ -68,16 +72,18 @@ def budget_report(
     ``clock`` and ``uptime`` are the same as for the egress. Raises ``LedgerError``.
     """
     place, user = Home.from_path(settings.home), settings.user
-    on_device: dict[str, float] = {}
-    used: dict[Window, Usage] = {}
-    hour = int(clock() // _HOUR_S)
-    if place.is_used():
-        with place.open_ledger() as ledger, ledger.reading() as view:
-            on_device = view.caps(user)
-            hour = view.hour_of(clock(), uptime())
-            used = view.used(user, hour)
     configured = settings.limits_for()
-    rows = _rows(configured, on_device, used, hour)
+    on_device: dict[str, float] = {}
+    standing = BudgetStanding(configured, {}, clock())
+    if place.is_used():
+        with place.open_ledger() as ledger:
+            with ledger.reading() as view:
+                on_device = view.caps(user)
+            budget = UserBudget(
+                ledger=ledger, limits=configured, user=user, clock=clock, uptime=uptime
+            )
+            standing = budget.standing(None, questions_after=0)
+    rows = _rows(configured, on_device, standing, is_paced=settings.budget_pacing)
     return BudgetReport(user, configured.delta, rows)
 
 
@@ -90,10 +96,17 @@ def resets_at(window: str, hour: int) -> str | None:
 
 
 def _rows(
-    configured: BudgetLimits, on_device: dict[str, float], used: dict[Window, Usage], hour: int
+    configured: BudgetLimits,
+    on_device: dict[str, float],
+    standing: BudgetStanding,
+    *,
+    is_paced: bool,
 ) -> tuple[CapRow, ...]:
-    limits = configured.with_stricter_caps(on_device)
+    limits, used = standing.limits, standing.used
+    hour = int(standing.time_s // _HOUR_S)
     remaining = limits.remaining(used)
+    priced = BudgetPacer().prices(standing) if is_paced else []
+    prices = {one.cap.name: one.price for one in priced}
     rows = []
     for window in WINDOWS:
         usage = None if window == "caption" else used.get(window, Usage())
@@ -112,6 +125,7 @@ def _rows(
                     used=None if amount is None or math.isinf(amount) else amount,
                     remaining=None if usage is None else remaining.get(cap),
                     resets_at=resets_at(window, hour),
+                    price=prices.get(cap),
                     label=_label(usage, limits.delta) if is_epsilon_used else None,
                 )
             )

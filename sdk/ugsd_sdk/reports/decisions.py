@@ -37,6 +37,9 @@ _ADVICE: Mapping[ReasonCode, str] = {
     ReasonCode.VERIFIER_UNREACHABLE: "check verifier.url, and that the verifier is running",
     ReasonCode.DEADLINE: "raise verifier.deadline_s, or use a faster or nearer verifier",
     ReasonCode.WRONG_VERIFIER_KEY: "check verifier.key with the verifier's operator",
+    ReasonCode.BELOW_PRICE: (
+        "raise the cap, or set budget_pacing = false to ask until it is used up"
+    ),
     ReasonCode.CONSTANT_SHAPE: "in constant shape each caption sends only one frame",
     ReasonCode.LEDGER_UNAVAILABLE: "run `ugsd audit verify`",
     ReasonCode.LOG_TAMPERED: "run `ugsd audit verify`",

@@ -200,6 +200,11 @@ class Settings(BaseSettings):
     are, and no bound holds on what they reveal."""
     audit: AuditSettings = AuditSettings()
     """What the log stores for its owner, and for how long."""
+    budget_pacing: bool = True
+    """Whether the caps of an hour and of a day are spent where they gain most: a question is asked
+    only if it is worth what its cost is expected to be worth to later questions. Nothing changes
+    where the budget suffices. If not, questions are asked until a cap is used up. A policy that an
+    application passes is never paced."""
     limits: BudgetLimits = BudgetLimits()
     """Caps of every user."""
     presets: dict[Name, CapsOverride] = Field(default_factory=dict)
@@ -255,7 +260,7 @@ class Settings(BaseSettings):
             block_unit=self.block_unit,
             continuation=self.continuation,
             disclosure=self.disclosure,
-            has_target=self.target_risk is not None or self.target_gain is not None,
+            has_target=self.has_target,
             has_epsilon=self.noise is not None and self.noise.epsilon is not None,
         )
         if fault is not None:
@@ -317,6 +322,11 @@ class Settings(BaseSettings):
         for given in reversed(chain):
             limits = limits.model_copy(update=given)
         return limits
+
+    @property
+    def has_target(self) -> bool:
+        """Whether a quality is asked for in place of a threshold."""
+        return self.target_risk is not None or self.target_gain is not None
 
     @property
     def sigma(self) -> float | None:

@@ -171,6 +171,42 @@ def test_oldest_decisions_are_deleted(world) -> None:
     assert (stored[0], stored[-1]) == (decision(2), decision(10**6 + 1))
 
 
+def test_questions_are_read_once_and_only_priced_ones(world) -> None:
+    hour = int(world.now_s // 3600)
+    priced = Reason(code=ReasonCode.BELOW_PRICE, worth=0.2, price=0.3, cost=(1, 2, 3, 4, 5))
+    words = Reason(code=ReasonCode.APPLICATION, words='"worth":1')
+
+    def row(number: int, reason: Reason, user: str = "ada") -> JournalRow:
+        time_s = int(world.now_s) + 3600 * number
+        return JournalRow(time_s, user, bytes(16), 0, 2, 0.2, "local", reason)
+
+    with world.ledger.as_owner() as own:
+        own.append_to_journal([row(-999, priced), row(0, SURE), row(0, priced), row(1, words)])
+        own.append_to_journal([row(1, priced), row(1, priced), row(1, priced, "ben")])
+    egress = world.egress(user="ada")
+    found = egress.standing(None, questions_after=0).questions
+    assert found.latest == [(0.2, (1, 2, 3, 4, 5))] * 3
+    assert found.by_hour == {hour: 1, hour + 1: 2}
+    assert found.first_s == int(world.now_s)
+    with world.ledger.as_owner() as own:
+        own.append_to_journal([row(2, priced)])
+    after = egress.standing(None, questions_after=found.last_row).questions
+    assert (after.latest, after.by_hour) == ([(0.2, (1, 2, 3, 4, 5))], {hour + 2: 1})
+    assert egress.standing(None).questions.latest == []
+
+
+def test_standing_has_limits_usage_and_time(world) -> None:
+    egress = world.egress(limits=LOOSE, user="ada")
+    caption = world.connect(egress)
+    seal(world, egress, caption)
+    set_cap(world, "ada", "blocks_per_day", 7)
+    standing = egress.standing(caption.id)
+    assert standing.limits.blocks_per_day == 7
+    assert standing.used["day"].blocks == standing.used["caption"].blocks == 1
+    assert standing.time_s == world.now_s
+    assert "caption" not in egress.standing(None).used
+
+
 def test_remaining_budget_is_read_in_one_view(world, monkeypatch: pytest.MonkeyPatch) -> None:
     egress = world.egress(limits=LOOSE, user="ada")
     caption = world.connect(egress)

@@ -9,6 +9,7 @@ import typer
 from ugsd_privacy.output.plain_text import plain_line
 from ugsd_privacy.output.terminal import print_error, print_json, print_line
 
+from ugsd_sdk.cli.budget.questions import price_text, print_questions, question_fields
 from ugsd_sdk.cli.options import (
     ConfigOption,
     HomeOption,
@@ -35,6 +36,7 @@ _EPILOG = """Examples:
   ugsd budget explain --user ada
   ugsd budget explain --last 5 --json
   ugsd budget explain --caption 3f2a
+  ugsd budget explain --last 20 --questions
 """
 
 
@@ -54,11 +56,18 @@ def explain(
     home: HomeOption = None,
     config: ConfigOption = None,
     *,
+    questions: Annotated[
+        bool,
+        typer.Option(
+            "--questions", help="Print a table: what each question was worth, and its price."
+        ),
+    ] = False,
     as_json: JsonLinesOption = False,
 ) -> None:
     """Explain why each block of a caption was sent or not.
 
-    Also print what would change that.
+    Also print what a question was worth, what the price of its cost was, and what would change the
+    decision.
     """
     from ugsd_sdk.reports.decisions import Advice, DecisionJournal
     from ugsd_sdk.settings.config import ANONYMOUS
@@ -70,6 +79,9 @@ def explain(
         hint = ": name the user with --user" if settings.user == ANONYMOUS else ""
         print_error("ugsd", f"{what} of {settings.user} in the journal in {settings.home}{hint}")
         raise typer.Exit(0 if caption is None else 1)
+    if questions and not as_json:
+        print_questions(journal)
+        return
     for decisions in journal.captions:
         advice = [Advice.on(decision, journal.hour) for decision in decisions]
         if as_json:
@@ -86,6 +98,7 @@ def _caption_fields(decisions: Sequence[JournalRow], advice: Sequence[Advice]) -
             "uncertainty": decision.uncertainty,
             "outcome": decision.outcome,
             "reason": decision.reason.to_fields() | {"text": str(decision.reason)},
+            "question": question_fields(decision),
             "frees_up": hint.available_at,
             "advice": hint.text,
         }
@@ -114,6 +127,9 @@ def _print_decisions(decisions: Sequence[JournalRow], advice: Sequence[Advice]) 
         positions = f"tokens {decision.start}-{decision.start + decision.tokens - 1}"
         outcome = labels.get(decision.outcome, decision.outcome)
         print_line(f"  {positions:<14} {outcome:<10} {plain_line(str(decision.reason))}")
+        priced = price_text(decision)
+        if priced:
+            print_line(f"  {'':<14} {'':<10} {priced}")
         if hint.text and hint.text != last_text:
             print_line(f"  {'':<14} {'':<10} -> {hint.text}")
         last_text = hint.text

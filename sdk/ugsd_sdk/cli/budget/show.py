@@ -63,7 +63,8 @@ def _print_report(report: BudgetReport) -> None:
     from ugsd_sdk.cli.caption_output import stdout
 
     table = Table(box=None, pad_edge=False, title=f"user {report.user}", title_justify="left")
-    for name in ("cap", "settings", "this device", "in force", "used", "remaining", "resets"):
+    columns = ("cap", "settings", "this device", "in force", "used", "remaining", "price", "resets")
+    for name in columns:
         is_text = name in {"cap", "resets"}
         table.add_column(name, justify="left" if is_text else "right")
     for row in report.rows:
@@ -78,9 +79,15 @@ def _print_report(report: BudgetReport) -> None:
             number(row.in_force),
             f"{used} ({row.label})" if row.label in {"privacy", "noise"} else used,
             "" if row.remaining is None else number(row.remaining),
+            "" if row.price is None else f"{row.price:.2g}",
             resets,
         )
     stdout().print(table)
+    if any(row.price for row in report.rows):
+        print_line(
+            "price: what a question of average cost must be worth because of the cap; 0 if the "
+            "budget suffices for all that are expected"
+        )
     if any(row.cap.startswith("epsilon") for row in report.rows):
         print_line(
             f"epsilon at delta {report.delta:g}: called privacy up to 10, and noise above; "
