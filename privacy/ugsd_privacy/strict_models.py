@@ -15,13 +15,14 @@ __all__ = ["StrictModel", "exactly"]
 
 
 class StrictModel(BaseModel):
-    """Base of models that read foreign data: closed, frozen, and strict about types.
+    """Base of models that read foreign data: closed, frozen, and strict about types. A model is
+    built when it is first used.
 
     Declaring a ``Literal`` with a value that is not text raises ``TypeError``: use bounds for a
     number, ``Annotated[int, exactly(1)]``.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, defer_build=True)
 
     @classmethod
     def __pydantic_init_subclass__(cls, **_: Any) -> None:

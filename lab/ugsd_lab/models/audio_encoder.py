@@ -1,8 +1,9 @@
 """The drafter's audio encoder: log-mel and the first layers of a Whisper encoder, pooled.
 
 It maps frames of speech to audio embeddings, so that the exported graph needs no front end in the
-host language but one that cuts frames. Windows of equal length share its products of matrices. Follows openai/whisper ``audio.py`` and ``model.py`` (MIT): 25 ms frames every
-10 ms, 80 Slaney mel bands, log10 clamped 8 decades below the window's peak; windows are not padded.
+host language but one that cuts frames; windows of equal length share its products of matrices.
+Follows openai/whisper ``audio.py`` and ``model.py`` (MIT): 25 ms frames every 10 ms, 80 Slaney mel
+bands, log10 clamped 8 decades below the window's peak; windows are not padded.
 """
 
 from __future__ import annotations

@@ -3,8 +3,8 @@
 The graph has the weights of ``silero_vad_16k_sequence.onnx`` of PyPI's ``silero-vad`` 6.2.3, with
 its convolutions written as products of matrices (``ugsd_lab.models.speech_detector``, decision
 051). All windows of a clip go through one call, each of 512 samples with the 64 before it as
-context, and an LSTM state that starts at zero. A recording is brought to one level first, since the detector finds no speech below
-about -60 dBFS.
+context, and an LSTM state that starts at zero. A recording is brought to one level first, since
+the detector finds no speech below about -60 dBFS.
 """
 
 from __future__ import annotations
