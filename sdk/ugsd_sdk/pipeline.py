@@ -8,11 +8,12 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from itertools import chain
 from time import monotonic
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
-from ugsd_privacy.protocol.channel import TrafficShape
 from ugsd_privacy.protocol.messages import MAX_CAPTION_TOKENS
+from ugsd_privacy.protocol.traffic_shape import TrafficShape
 from ugsd_privacy.reasons import Reason, ReasonCode
 
 from ugsd_sdk.attributes.attribute import DecidedBy
@@ -33,8 +34,6 @@ from ugsd_sdk.caption import (
     escaped_path,
 )
 from ugsd_sdk.concurrency.waiting import WaitingTime
-from ugsd_sdk.connection.exchange import Exchange
-from ugsd_sdk.connection.verifier_connection import VerifierConnection
 from ugsd_sdk.decoding.block_rules import BlockRules
 from ugsd_sdk.decoding.decoder import Decoder
 from ugsd_sdk.decoding.events import DecodingCounts, Finished, TokenSource
@@ -44,7 +43,6 @@ from ugsd_sdk.drafter import ConditionedClip, Drafter
 from ugsd_sdk.drafter.gender_phrases import gender_from
 from ugsd_sdk.drafter.slot_table import SlotTable
 from ugsd_sdk.driver import budget_of, drive, is_truncated, text_of, tokens_of, usage_of
-from ugsd_sdk.home import UserEgress
 from ugsd_sdk.profile.clip_profile import ClipProfile
 from ugsd_sdk.profile.matching import Enrolment, ProfileChange
 from ugsd_sdk.profile.profile import Profile
@@ -52,6 +50,11 @@ from ugsd_sdk.profile.user_profile import UserProfile
 from ugsd_sdk.settings.config import Settings
 from ugsd_sdk.speech.reader import Meter, SpeechDetector, SpeechReader
 from ugsd_sdk.speech.spans import Speech
+
+if TYPE_CHECKING:
+    from ugsd_sdk.connection.exchange import Exchange
+    from ugsd_sdk.connection.verifier_connection import VerifierConnection
+    from ugsd_sdk.home import UserEgress
 
 __all__ = ["CaptionPipeline"]
 
@@ -265,6 +268,8 @@ class CaptionPipeline:
         """Return the exchange of a new caption, or ``None`` without a verifier."""
         if self.link is None:
             return None
+        from ugsd_sdk.connection.exchange import Exchange  # noqa: PLC0415  # heavy
+
         verifier = self.settings.verifier
         return Exchange(
             self.link,
