@@ -16,7 +16,7 @@ from schemas import caption_schema_page, plain_cell, report_schema_page
 from ugsd_lab import cli as lab
 from ugsd_privacy import errors as privacy_errors
 from ugsd_privacy.budget import CAPS, MEASURES, WINDOWS, BudgetLimits
-from ugsd_privacy.described_models import attribute_docstrings
+from ugsd_privacy.strict_models import attribute_docstrings
 from ugsd_sdk import cli as device
 from ugsd_sdk import errors as device_errors
 from ugsd_sdk.settings import config as device_settings

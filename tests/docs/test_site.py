@@ -13,7 +13,7 @@ import pytest
 import ugsd_sdk
 from pydantic import BaseModel
 from ugsd_privacy.budget import CAPS
-from ugsd_privacy.described_models import attribute_docstrings
+from ugsd_privacy.strict_models import attribute_docstrings
 from ugsd_sdk import errors
 from ugsd_sdk.settings.config import (
     AuditSettings,

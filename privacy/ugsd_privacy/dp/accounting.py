@@ -28,7 +28,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from ugsd_privacy.described_models import DescribedModel
+from ugsd_privacy.strict_models import DescribedModel
 
 __all__ = [
     "MAX_PRIVACY_EPSILON",

@@ -7,7 +7,7 @@ from typing import Annotated, Literal, TypeVar
 
 from pydantic import AfterValidator, FailFast, Field
 
-from ugsd_privacy.described_models import DescribedModel
+from ugsd_privacy.strict_models import DescribedModel
 
 __all__ = [
     "MAX_COUNT",

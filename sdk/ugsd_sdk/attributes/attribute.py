@@ -6,7 +6,7 @@ from enum import StrEnum
 from typing import Annotated
 
 from pydantic import Field
-from ugsd_privacy.described_models import DescribedModel
+from ugsd_privacy.strict_models import DescribedModel
 
 __all__ = ["SAID_ABOVE", "Attribute", "DecidedBy"]
 

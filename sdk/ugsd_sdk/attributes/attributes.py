@@ -7,7 +7,7 @@ from math import prod
 from typing import Annotated, Self
 
 from pydantic import AfterValidator, Field, ValidationInfo, field_validator
-from ugsd_privacy.described_models import DescribedModel
+from ugsd_privacy.strict_models import DescribedModel
 
 from ugsd_sdk.attributes.attribute import Attribute, DecidedBy
 from ugsd_sdk.attributes.slots import EMOTIONS, INTENSITIES, SLOT_VALUES, Slot

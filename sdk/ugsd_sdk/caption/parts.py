@@ -14,9 +14,9 @@ from pydantic import (
     PlainValidator,
     WithJsonSchema,
 )
-from ugsd_privacy.described_models import DescribedModel
 from ugsd_privacy.dp.accounting import Guarantee
 from ugsd_privacy.reasons import Reason, reason_text
+from ugsd_privacy.strict_models import DescribedModel
 
 from ugsd_sdk.attributes.slots import Slot
 from ugsd_sdk.decoding.events import BlockOutcome, Outcome, TokenSource
