@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import torch
@@ -73,7 +74,7 @@ class _Layer(nn.Module):
         width = x.shape[1]
         query, key, value = (
             one.view(windows, -1, self.heads, HEAD_DIM).transpose(1, 2)  # (N, H, T, Dh)
-            for one in self._projected(self.self_attn_layer_norm(x)).split(width, 1)
+            for one in self._projected(self.self_attn_layer_norm(x)).chunk(3, 1)
         )
         mixed = (query @ key.transpose(2, 3) / math.sqrt(HEAD_DIM)).softmax(-1) @ value
         x = x + self.self_attn["out_proj"](mixed.transpose(1, 2).reshape(-1, width))
@@ -82,7 +83,9 @@ class _Layer(nn.Module):
 
     def _projected(self, normed: Tensor) -> Tensor:
         """Return queries, keys and values, (N * T, 3 * width), in one product."""
-        query, key, value = (self.self_attn[name] for name in ("q_proj", "k_proj", "v_proj"))
+        query, key, value = (
+            cast("nn.Linear", self.self_attn[name]) for name in ("q_proj", "k_proj", "v_proj")
+        )
         weight = torch.cat([query.weight, key.weight, value.weight])
         bias = torch.cat([query.bias, torch.zeros_like(query.bias), value.bias])
         return functional.linear(normed, weight, bias)

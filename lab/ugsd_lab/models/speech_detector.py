@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -78,15 +79,20 @@ def _model(weights: dict[str, Float32]) -> Any:
     graph.add("Sigmoid", graph.add("Squeeze", scores, graph.constant(np.array([1]))),
               outputs=["speech_probs"])  # fmt: skip
 
-    state = [1, 1, _STATE]
-    infos = [
-        [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name, shape in some]
-        for some in (
-            [("input", ["n", _WINDOW]), ("h", state), ("c", state)],
-            [("speech_probs", ["n"]), ("hn", state), ("cn", state)],
-        )
-    ]
-    body = helper.make_graph(graph.nodes, "silero_vad_16k", *infos, graph.initializers)
+    def described(**shapes: Sequence[str | int]) -> list[Any]:
+        return [
+            helper.make_tensor_value_info(name, TensorProto.FLOAT, shape)
+            for name, shape in shapes.items()
+        ]
+
+    state = (1, 1, _STATE)
+    body = helper.make_graph(
+        graph.nodes,
+        "silero_vad_16k",
+        described(input=("n", _WINDOW), h=state, c=state),
+        described(speech_probs=("n",), hn=state, cn=state),
+        graph.initializers,
+    )
     return helper.make_model(body, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
 
 
