@@ -3,29 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import onnxruntime
 
-__all__ = ["onnx_session", "onnx_sessions"]
+__all__ = ["onnx_session"]
 
 _LOG_ERRORS = 3
-
-
-def onnx_sessions(
-    graphs: Mapping[str, bytes], *, threads: int = 1
-) -> dict[str, onnxruntime.InferenceSession]:
-    """Load several graphs at once, as :func:`onnx_session` does: each prepares its weights on one
-    core."""
-    with ThreadPoolExecutor() as pool:
-        loading = {
-            name: pool.submit(onnx_session, graph, threads=threads)
-            for name, graph in graphs.items()
-        }
-        return {name: session.result() for name, session in loading.items()}
 
 
 def onnx_session(graph: bytes, *, threads: int = 1) -> onnxruntime.InferenceSession:

@@ -25,7 +25,7 @@ import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,7 +47,7 @@ from ugsd_sdk.drafter.bundle import (
 from ugsd_sdk.drafter.clause_guide import ClauseGuide
 from ugsd_sdk.drafter.slot_table import parse_slots
 from ugsd_sdk.errors import ModelError
-from ugsd_sdk.onnx_sessions import onnx_sessions
+from ugsd_sdk.onnx_sessions import onnx_session
 from ugsd_sdk.profile.matching import ProfileMatch, match_profile
 from ugsd_sdk.profile.speaker_profile import EMPTY_PROFILE, ClipVoice, SpeakerProfile
 from ugsd_sdk.speech.windows import (
@@ -57,6 +57,9 @@ from ugsd_sdk.speech.windows import (
     levelled,
     pooled,
 )
+
+if TYPE_CHECKING:
+    import onnxruntime
 
 __all__ = ["OnnxDrafter"]
 
@@ -258,8 +261,11 @@ class _Loaded:
         try:
             self.pieces = parse_pieces(files[VOCABULARY_FILE])
             self.slot_table = parse_slots(files[SLOTS_FILE], num_tokens=len(self.pieces))
-            graphs = {name: files[name] for name in (*GRAPHS, VOICE_GRAPH) if name in files}
-            self._sessions = onnx_sessions(graphs, threads=threads)
+            self._sessions: dict[str, onnxruntime.InferenceSession] = {
+                name: onnx_session(files[name], threads=threads)
+                for name in (*GRAPHS, VOICE_GRAPH)
+                if name in files
+            }
         except Exception as error:
             raise ModelError(
                 f"ONNX Runtime cannot run the drafter in {folder} ({error}): reinstall its files"
