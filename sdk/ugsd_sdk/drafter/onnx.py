@@ -283,7 +283,7 @@ class _Loaded:
             sample_rate=d.sample_rate,
             audio_encoder=bytes.fromhex(d.files[AUDIO_ENCODER_GRAPH]),
             voice_encoder=bytes.fromhex(d.files.get(VOICE_GRAPH, "")),
-            gendered_phrases=tuple(d.gendered),
+            gendered_phrases=d.gendered,
             slot_table=self.slot_table,
         )
 
