@@ -20,14 +20,13 @@ __all__ = ["DescribedModel", "StrictModel", "attribute_docstrings", "exactly"]
 
 
 class StrictModel(BaseModel):
-    """Base of models that read foreign data: closed, frozen, and strict about types. A model is
-    built when it is first used.
+    """Base of models that read foreign data: closed, frozen, and strict about types.
 
     Declaring a ``Literal`` with a value that is not text raises ``TypeError``: use bounds for a
     number, ``Annotated[int, exactly(1)]``.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, defer_build=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
     @classmethod
     def __pydantic_init_subclass__(cls, **_: Any) -> None:
@@ -40,13 +39,13 @@ class StrictModel(BaseModel):
 
 class DescribedModel(BaseModel):
     """Base of models that are closed and frozen, and whose JSON Schema describes each field by the
-    text below it. A model is built when it is first used.
+    text below it.
 
     Pydantic's own option, ``use_attribute_docstrings``, parses the source of every class on import;
     here it is parsed when a schema is made.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
+    model_config = ConfigDict(extra="forbid", frozen=True)
 
     @classmethod
     def __get_pydantic_json_schema__(
