@@ -21,8 +21,8 @@ Float64 = NDArray[np.float64]
 F0_RANGE_HZ = (65.0, 600.0)
 REFERENCE_HZ = 100.0
 """Zero semitones."""
-CHUNK = 64
-"""Frames whose spectra are measured at once: few enough to stay in the processor's cache."""
+CHUNK = 128
+"""Frames whose spectra are in memory at once: 1.3 s."""
 RATE = 8_000
 """Pitch is tracked at half the rate of the samples."""
 WINDOW = 384
