@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import ast
 import inspect
 import re
 from collections.abc import Iterator
-from itertools import pairwise
 from pathlib import Path
 from textwrap import dedent
 from typing import Any
@@ -18,6 +16,7 @@ from schemas import caption_schema_page, plain_cell, report_schema_page
 from ugsd_lab import cli as lab
 from ugsd_privacy import errors as privacy_errors
 from ugsd_privacy.budget import CAPS, MEASURES, WINDOWS, BudgetLimits
+from ugsd_privacy.strict_models import attribute_docstrings
 from ugsd_sdk import cli as device
 from ugsd_sdk import errors as device_errors
 from ugsd_sdk.settings import config as device_settings
@@ -108,26 +107,6 @@ def _caps() -> Iterator[str]:
         yield f"| {measure} | {' | '.join(cells)} |"
     yield ""
     yield from _table(BudgetLimits, skip=set(CAPS))
-
-
-def attribute_docstrings(model: type[BaseModel]) -> dict[str, str]:
-    """Return the text below each field of a class and of its base classes, by the field's name."""
-    found: dict[str, str] = {}
-    for owner in reversed(model.__mro__):
-        if owner is BaseModel or not issubclass(owner, BaseModel):
-            continue
-        if owner.__module__.startswith("pydantic"):
-            continue
-        body = ast.parse(dedent(inspect.getsource(owner))).body[0].body  # type: ignore[attr-defined]
-        for field, text in pairwise(body):
-            if (
-                isinstance(field, ast.AnnAssign)
-                and isinstance(field.target, ast.Name)
-                and isinstance(text, ast.Expr)
-                and isinstance(text.value, ast.Constant)
-            ):
-                found[field.target.id] = inspect.cleandoc(str(text.value.value))
-    return found
 
 
 def _default(value: object) -> str:

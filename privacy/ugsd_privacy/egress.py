@@ -41,7 +41,7 @@ from ugsd_privacy.dp.sampler import RoundedGaussian
 from ugsd_privacy.errors import WireError
 from ugsd_privacy.keys.owner import OwnerPublicKey
 from ugsd_privacy.ledger import EgressTransaction, Ledger, Uptime, system_uptime
-from ugsd_privacy.protocol.channel import HELLO_BYTES, ClientChannel, TrafficShape
+from ugsd_privacy.protocol.channel import HELLO_BYTES, ClientChannel
 from ugsd_privacy.protocol.messages import (
     MAX_CAPTION_TOKENS,
     MAX_STATE_DIM,
@@ -52,6 +52,7 @@ from ugsd_privacy.protocol.messages import (
     Disclosure,
     encode,
 )
+from ugsd_privacy.protocol.traffic_shape import TrafficShape
 from ugsd_privacy.user_names import require_normal_user
 
 __all__ = ["CaptionHandle", "Egress", "Escalation", "SealedFrame"]

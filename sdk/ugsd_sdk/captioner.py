@@ -9,7 +9,7 @@ from pathlib import Path
 from threading import Lock
 from time import monotonic
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from ugsd_privacy.forks import call_in_children, keep_for_good
 
@@ -19,16 +19,12 @@ from ugsd_sdk.caption import (
     Caption,
 )
 from ugsd_sdk.concurrency.background import BackgroundWork
-from ugsd_sdk.connection.endpoints import EmbeddedEndpoint, PinnedEndpoint, endpoint_of
-from ugsd_sdk.connection.session import PairIdentity
-from ugsd_sdk.connection.verifier_connection import VerifierConnection
 from ugsd_sdk.decoding.policy import GainPolicy, Policy, UncertaintyPolicy
 from ugsd_sdk.decoding.risk_controlled import RiskControlledPolicy
 from ugsd_sdk.decoding.uncertainty import EntropyUncertainty, RejectionPredictor, Uncertainty
 from ugsd_sdk.drafter import Drafter
 from ugsd_sdk.drafter.bundle import STARTER, DrafterBundle
 from ugsd_sdk.errors import ConfigError, ModelError, VerifierTimeout
-from ugsd_sdk.home import Home, UserEgress
 from ugsd_sdk.pipeline import CaptionPipeline
 from ugsd_sdk.profile.profile import Profile
 from ugsd_sdk.profile.user_profile import UserProfile
@@ -37,7 +33,11 @@ from ugsd_sdk.settings.config import ANONYMOUS, Settings
 from ugsd_sdk.settings.verification import BlockUnit
 from ugsd_sdk.speech.reader import Meter, SpeechDetector
 from ugsd_sdk.speech.spans import SAMPLE_RATE
-from ugsd_sdk.transport import Transport
+
+if TYPE_CHECKING:
+    from ugsd_sdk.connection.endpoints import EmbeddedEndpoint, PinnedEndpoint
+    from ugsd_sdk.connection.session import PairIdentity
+    from ugsd_sdk.transport import Transport
 
 __all__ = ["Captioner"]
 
@@ -258,11 +258,12 @@ class Captioner:
         identified = settings.verifier.with_identity(
             key=self._verifier_key, root=self._verifier_root, manifest=self._verifier_manifest
         )
-        return (
-            None
-            if verifier is None
-            else endpoint_of(verifier, identified, Home.from_path(settings.home))
-        )
+        if verifier is None:
+            return None
+        from ugsd_sdk.connection.endpoints import endpoint_of  # noqa: PLC0415  # heavy
+        from ugsd_sdk.home import Home  # noqa: PLC0415  # heavy
+
+        return endpoint_of(verifier, identified, Home.from_path(settings.home))
 
     def _drafter(self) -> tuple[Drafter, Path | None]:
         """Return the drafter, not loaded, and the file of its rejection predictor."""
@@ -299,6 +300,11 @@ class Captioner:
             threshold = _ENTROPY_THRESHOLD
         link = user_egress = profiles = None
         if endpoint is not None:
+            from ugsd_sdk.connection.verifier_connection import (  # noqa: PLC0415  # heavy
+                VerifierConnection,
+            )
+            from ugsd_sdk.home import Home, UserEgress  # noqa: PLC0415  # heavy
+
             home, limits = Home.from_path(settings.home), settings.limits_for()
             user_egress = UserEgress(
                 home, limits, settings.user, sigma=settings.sigma, audit=settings.audit
@@ -352,5 +358,7 @@ def _length(length: str) -> CaptionLength:
 
 
 def _pair_identity(drafter: Drafter) -> PairIdentity:
+    from ugsd_sdk.connection.session import PairIdentity  # noqa: PLC0415  # heavy
+
     info = drafter.info
     return PairIdentity(info.vocabulary, info.projection, info.state_dim)

@@ -5,17 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict
 from time import monotonic
+from typing import TYPE_CHECKING
 
 from ugsd_privacy.budget import BudgetLimits
 from ugsd_privacy.dp.accounting import Guarantee
 from ugsd_privacy.errors import PrivacyError
-from ugsd_privacy.ledger import BudgetStanding
-from ugsd_privacy.protocol.channel import TrafficShape
+from ugsd_privacy.protocol.traffic_shape import TrafficShape
 
 from ugsd_sdk.caption import CaptionToken, CaptionUsage
-from ugsd_sdk.connection.exchange import Exchange
 from ugsd_sdk.connection.failure_reasons import reason_of
-from ugsd_sdk.decoding.budget_pacing import BudgetPacer
 from ugsd_sdk.decoding.budget_price import Question, Quote
 from ugsd_sdk.decoding.decoder import Decoder
 from ugsd_sdk.decoding.events import EscalationRequested, Finished, VerdictAwaited
@@ -23,7 +21,13 @@ from ugsd_sdk.decoding.policy import BudgetView
 from ugsd_sdk.drafter import Drafter
 from ugsd_sdk.drafter.gender_phrases import Gender, with_gender
 from ugsd_sdk.errors import TransportError, VerifierMisbehaved
-from ugsd_sdk.home import UserEgress
+
+if TYPE_CHECKING:
+    from ugsd_privacy.ledger import BudgetStanding
+
+    from ugsd_sdk.connection.exchange import Exchange
+    from ugsd_sdk.decoding.budget_pacing import BudgetPacer
+    from ugsd_sdk.home import UserEgress
 
 __all__ = ["budget_of", "drive", "is_truncated", "text_of", "tokens_of", "usage_of"]
 

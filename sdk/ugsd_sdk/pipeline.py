@@ -8,11 +8,12 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from itertools import chain
 from time import monotonic
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
-from ugsd_privacy.protocol.channel import TrafficShape
 from ugsd_privacy.protocol.messages import MAX_CAPTION_TOKENS, ContinueTo
+from ugsd_privacy.protocol.traffic_shape import TrafficShape
 from ugsd_privacy.reasons import Reason, ReasonCode
 
 from ugsd_sdk.attributes.attribute import DecidedBy
@@ -33,22 +34,17 @@ from ugsd_sdk.caption import (
     escaped_path,
 )
 from ugsd_sdk.concurrency.waiting import WaitingTime
-from ugsd_sdk.connection.exchange import Exchange
-from ugsd_sdk.connection.verifier_connection import VerifierConnection
 from ugsd_sdk.decoding.block_rules import BlockRules
-from ugsd_sdk.decoding.budget_pacing import BudgetPacer, PacedPolicy
 from ugsd_sdk.decoding.decoder import Decoder
 from ugsd_sdk.decoding.events import BlockOutcome, DecodingCounts, Finished, TokenSource
 from ugsd_sdk.decoding.pace import Pace, TimelyPolicy
 from ugsd_sdk.decoding.policy import BudgetView, EnrolmentGuard, NeverEscalate, Policy
-from ugsd_sdk.decoding.question_cost import QuestionCost
 from ugsd_sdk.decoding.uncertainty import Uncertainty
 from ugsd_sdk.drafter import ConditionedClip, Drafter
 from ugsd_sdk.drafter.gender_phrases import gender_from
 from ugsd_sdk.drafter.slot_table import SlotTable
 from ugsd_sdk.driver import budget_of, drive, is_truncated, text_of, tokens_of, usage_of
 from ugsd_sdk.errors import ConfigError
-from ugsd_sdk.home import UserEgress
 from ugsd_sdk.profile.clip_profile import ClipProfile
 from ugsd_sdk.profile.matching import Enrolment, ProfileChange
 from ugsd_sdk.profile.profile import Profile
@@ -57,6 +53,12 @@ from ugsd_sdk.settings.config import Settings
 from ugsd_sdk.settings.verification import MAX_ADAPTED_BLOCK_TOKENS
 from ugsd_sdk.speech.reader import Meter, SpeechDetector, SpeechReader
 from ugsd_sdk.speech.spans import Speech
+
+if TYPE_CHECKING:
+    from ugsd_sdk.connection.exchange import Exchange
+    from ugsd_sdk.connection.verifier_connection import VerifierConnection
+    from ugsd_sdk.decoding.budget_pacing import BudgetPacer
+    from ugsd_sdk.home import UserEgress
 
 __all__ = ["CaptionPipeline"]
 
@@ -133,6 +135,8 @@ class CaptionPipeline:
         self._user_egress = user_egress
         self._pacer: BudgetPacer | None = None
         if is_paced and user_egress is not None:
+            from ugsd_sdk.decoding.budget_pacing import BudgetPacer  # noqa: PLC0415  # heavy
+
             self._pacer = BudgetPacer()
 
     def caption(
@@ -325,15 +329,19 @@ class CaptionPipeline:
         blocked_reason = profile.blocked_reason(conditioned.voice, conditioned.profile_match)
         if blocked_reason is not None:
             policy = EnrolmentGuard(policy, blocked_reason)
-        return policy if self._pacer is None else PacedPolicy(policy, self._question_cost())
+        return policy if self._pacer is None else self._paced(policy)
 
-    def _question_cost(self) -> QuestionCost:
-        return QuestionCost(
+    def _paced(self, policy: Policy) -> Policy:
+        from ugsd_sdk.decoding.budget_pacing import PacedPolicy  # noqa: PLC0415  # heavy
+        from ugsd_sdk.decoding.question_cost import QuestionCost  # noqa: PLC0415  # heavy
+
+        cost_of = QuestionCost(
             self.drafter.info.state_dim,
             self.block_rules.slot,
             self.settings.sigma,
             self.settings.traffic_shape,
         )
+        return PacedPolicy(policy, cost_of)
 
     def _budget(self, exchange: Exchange | None) -> BudgetView:
         if exchange is None or self._user_egress is None:
@@ -344,6 +352,8 @@ class CaptionPipeline:
         """Return the exchange of a new caption, or ``None`` without a verifier."""
         if self.link is None:
             return None
+        from ugsd_sdk.connection.exchange import Exchange  # noqa: PLC0415  # heavy
+
         verifier = self.settings.verifier
         return Exchange(
             self.link,

@@ -17,8 +17,9 @@ from typing import Any, Self, cast
 
 from ugsd_privacy.errors import KeyFileError
 from ugsd_privacy.keys.verifier import VerifierKey, VerifierPublicKey
-from ugsd_privacy.protocol.channel import FRAME_BYTES, HELLO_BYTES, TrafficShape
+from ugsd_privacy.protocol.channel import FRAME_BYTES, HELLO_BYTES
 from ugsd_privacy.protocol.messages import Refusal, RefusalCode, Verdict
+from ugsd_privacy.protocol.traffic_shape import TrafficShape
 from websockets.asyncio.server import Server, ServerConnection
 from websockets.asyncio.server import serve as serve_websocket
 from websockets.exceptions import ConnectionClosed

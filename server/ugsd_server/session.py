@@ -28,7 +28,7 @@ from enum import Enum, auto
 
 from ugsd_privacy.errors import ChannelError, WireError
 from ugsd_privacy.keys.verifier import VerifierKey
-from ugsd_privacy.protocol.channel import ServerChannel, TrafficShape
+from ugsd_privacy.protocol.channel import ServerChannel
 from ugsd_privacy.protocol.messages import (
     Block,
     Cover,
@@ -38,6 +38,7 @@ from ugsd_privacy.protocol.messages import (
     decode_device_message,
     encode,
 )
+from ugsd_privacy.protocol.traffic_shape import TrafficShape
 
 from ugsd_server.errors import BlockRefused, SessionMisuse
 from ugsd_server.metrics import Metrics

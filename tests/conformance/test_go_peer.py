@@ -10,13 +10,9 @@ from typing import Any
 import pytest
 from ugsd_privacy.errors import FrameRejected, HandshakeFailed
 from ugsd_privacy.keys.verifier import VerifierKey, VerifierPublicKey
-from ugsd_privacy.protocol.channel import (
-    FRAME_BYTES,
-    ClientChannel,
-    ServerChannel,
-    TrafficShape,
-)
+from ugsd_privacy.protocol.channel import FRAME_BYTES, ClientChannel, ServerChannel
 from ugsd_privacy.protocol.messages import MAX_MESSAGE_BYTES, RefusalCode
+from ugsd_privacy.protocol.traffic_shape import TrafficShape
 
 from tests.conformance.conftest import GoPeer, Rejected
 

@@ -9,12 +9,7 @@ from types import ModuleType
 from typing import Any
 
 import pytest
-from ugsd_privacy.protocol.channel import (
-    CHANNEL_VERSION,
-    ClientChannel,
-    ServerChannel,
-    TrafficShape,
-)
+from ugsd_privacy.protocol.channel import CHANNEL_VERSION, ClientChannel, ServerChannel
 from ugsd_privacy.protocol.messages import (
     WIRE_VERSION,
     Block,
@@ -27,6 +22,7 @@ from ugsd_privacy.protocol.messages import (
     decode_server_message,
     encode,
 )
+from ugsd_privacy.protocol.traffic_shape import TrafficShape
 
 FOLDER = Path(__file__).parent / "vectors"
 WIRE: dict[str, Any] = json.loads((FOLDER / "wire-v2.json").read_text("utf-8"))

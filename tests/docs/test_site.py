@@ -13,6 +13,7 @@ import pytest
 import ugsd_sdk
 from pydantic import BaseModel
 from ugsd_privacy.budget import CAPS
+from ugsd_privacy.strict_models import attribute_docstrings
 from ugsd_sdk import errors
 from ugsd_sdk.settings.config import (
     AuditSettings,
@@ -91,7 +92,7 @@ def test_settings_page_has_every_setting(generated: dict[str, str]) -> None:
     [Settings, VerifierSettings, NoiseSettings, AuditSettings, CapsOverride, ServerSettings],
 )
 def test_every_setting_has_a_meaning(model: type[BaseModel]) -> None:
-    meanings = reference.attribute_docstrings(model)
+    meanings = attribute_docstrings(model)
     fields = set(model.model_fields) - set(CAPS)  # the page explains caps by measure and window
     assert {name for name in fields if not meanings.get(name)} == set()
 

@@ -11,7 +11,7 @@ import pytest
 from numpy.typing import NDArray
 from ugsd_privacy.errors import ChannelError
 from ugsd_privacy.keys.verifier import VerifierKey
-from ugsd_privacy.protocol.channel import ServerChannel, TrafficShape
+from ugsd_privacy.protocol.channel import ServerChannel
 from ugsd_privacy.protocol.messages import (
     WIRE_VERSION,
     Block,
@@ -22,6 +22,7 @@ from ugsd_privacy.protocol.messages import (
     decode_device_message,
     encode,
 )
+from ugsd_privacy.protocol.traffic_shape import TrafficShape
 from ugsd_sdk.captioner import Captioner
 from ugsd_sdk.decoding.policy import AlwaysEscalate
 from ugsd_sdk.drafter.scripted import ScriptedDrafter

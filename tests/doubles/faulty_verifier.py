@@ -14,7 +14,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from ugsd_privacy.keys.verifier import VerifierKey
-from ugsd_privacy.protocol.channel import ServerChannel, TrafficShape
+from ugsd_privacy.protocol.channel import ServerChannel
 from ugsd_privacy.protocol.messages import (
     Block,
     Cover,
@@ -24,6 +24,7 @@ from ugsd_privacy.protocol.messages import (
     decode_device_message,
     encode,
 )
+from ugsd_privacy.protocol.traffic_shape import TrafficShape
 from ugsd_sdk.drafter.scripted import ScriptedDrafter
 
 from tests.doubles.device import accept, welcome_for

@@ -15,7 +15,7 @@ from onnx import TensorProto, helper, numpy_helper
 from ugsd_privacy.audit.verify import verify_log
 from ugsd_privacy.keys.log import LogKey
 from ugsd_privacy.ledger import Ledger
-from ugsd_privacy.protocol.channel import CONSTANT_FRAME_BYTES
+from ugsd_privacy.protocol.traffic_shape import CONSTANT_FRAME_BYTES
 from ugsd_sdk.captioner import Captioner
 from ugsd_sdk.connection.embedded import EmbeddedVerifier
 from ugsd_sdk.decoding.events import TokenSource

@@ -25,7 +25,7 @@ from ugsd_lab.training.starter import STARTER_DRAFTER
 from ugsd_privacy.dp.mechanism import clip, quantise
 from ugsd_privacy.egress import Escalation
 from ugsd_privacy.keys.verifier import VerifierKey
-from ugsd_privacy.protocol.channel import ClientChannel, TrafficShape
+from ugsd_privacy.protocol.channel import ClientChannel
 from ugsd_privacy.protocol.messages import (
     AskedSlot,
     Block,
@@ -34,6 +34,7 @@ from ugsd_privacy.protocol.messages import (
     decode_server_message,
     encode,
 )
+from ugsd_privacy.protocol.traffic_shape import TrafficShape
 from ugsd_privacy.reports.entries import Period
 from ugsd_sdk.attributes.slots import EMOTIONS
 from ugsd_sdk.captioner import Captioner

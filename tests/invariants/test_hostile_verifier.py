@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 from ugsd_lab.fuzz.mutations import damaged
 from ugsd_lab.fuzz.targets import hostile_answer
 from ugsd_privacy.errors import ChannelError
-from ugsd_privacy.protocol.channel import ServerChannel, TrafficShape
+from ugsd_privacy.protocol.channel import ServerChannel
 from ugsd_privacy.protocol.messages import RefusalCode, decode_device_message, encode
+from ugsd_privacy.protocol.traffic_shape import TrafficShape
 from ugsd_sdk.captioner import Captioner
 from ugsd_sdk.decoding.events import TokenSource
 from ugsd_sdk.drafter.scripted import ScriptedDrafter

@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 import soundfile
 from numpy.typing import NDArray
-from ugsd_privacy.protocol.channel import CONSTANT_FRAME_BYTES, HELLO_BYTES
+from ugsd_privacy.protocol.channel import HELLO_BYTES
 from ugsd_privacy.protocol.messages import Block, Cover, decode_device_message
+from ugsd_privacy.protocol.traffic_shape import CONSTANT_FRAME_BYTES
 from websockets.sync.client import connect
 
 from tests.doubles.recording_proxy import BINARY, CLOSE, PING, PONG, RecordingProxy

@@ -16,12 +16,7 @@ from ugsd_privacy.dp.mechanism import dequantise
 from ugsd_privacy.egress import Egress, Escalation, SealedFrame
 from ugsd_privacy.errors import BudgetExceeded, ChannelClosed, LogTampered, WireError
 from ugsd_privacy.keys.log import LogKey
-from ugsd_privacy.protocol.channel import (
-    CONSTANT_FRAME_BYTES,
-    HELLO_BYTES,
-    ClientChannel,
-    TrafficShape,
-)
+from ugsd_privacy.protocol.channel import HELLO_BYTES, ClientChannel
 from ugsd_privacy.protocol.messages import (
     MAX_CAPTION_TOKENS,
     MAX_PROJECTIONS,
@@ -32,6 +27,7 @@ from ugsd_privacy.protocol.messages import (
     Disclosure,
     decode_device_message,
 )
+from ugsd_privacy.protocol.traffic_shape import CONSTANT_FRAME_BYTES, TrafficShape
 
 NO_LIMITS = BudgetLimits.without_caps()
 

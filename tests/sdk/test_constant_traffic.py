@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from ugsd_privacy.budget import BudgetLimits
-from ugsd_privacy.protocol.channel import CONSTANT_FRAME_BYTES, HELLO_BYTES, TrafficShape
+from ugsd_privacy.protocol.channel import HELLO_BYTES
 from ugsd_privacy.protocol.messages import (
     Block,
     Cover,
@@ -19,6 +19,7 @@ from ugsd_privacy.protocol.messages import (
     RefusalCode,
     Verdict,
 )
+from ugsd_privacy.protocol.traffic_shape import CONSTANT_FRAME_BYTES, TrafficShape
 from ugsd_sdk.captioner import Captioner
 from ugsd_sdk.decoding.events import TokenSource
 from ugsd_sdk.decoding.policy import (

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from ugsd_lab.data.sounds import SOUNDS, draw_sound
-from ugsd_privacy.protocol.channel import TrafficShape
+from ugsd_privacy.protocol.traffic_shape import TrafficShape
 from ugsd_sdk.captioner import Captioner
 from ugsd_sdk.cli import main
 from ugsd_sdk.drafter.scripted import ScriptedDrafter

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import ugsd_sdk
@@ -67,6 +68,12 @@ HEAVY = [
     "cryptography",
 ]
 ABSENT = ["torch", "onnxruntime", "transformers", "ugsd_server", "ugsd_lab"]
+CONNECTED = [
+    "cryptography", "sqlite3", "tomllib", "websockets",
+    "ugsd_privacy.egress", "ugsd_privacy.ledger", "ugsd_sdk.home", "ugsd_sdk.transport",
+]  # fmt: skip
+"""What a caption with a verifier or a settings file needs, and one without does not."""
+CLIP = Path(ugsd_sdk.__file__).parent / "starter" / "clips" / "16a04Ab.opus"
 
 
 def run(code: str) -> str:
@@ -104,6 +111,17 @@ from ugsd_sdk.speech.reader import WholeRecording
 with Captioner(ScriptedDrafter(), detector=WholeRecording()) as captioner:
     captioner.caption(numpy.sin(numpy.arange(16000) / 10), 16000)
 print([m for m in {ABSENT} if m in sys.modules])
+"""
+    assert run(code) == "[]"
+
+
+def test_offline_captions_load_no_connection() -> None:
+    code = f"""
+import sys
+from ugsd_sdk import Captioner
+with Captioner() as captioner:
+    assert captioner.caption({str(CLIP)!r}).tokens
+print([m for m in {CONNECTED} if m in sys.modules])
 """
     assert run(code) == "[]"
 

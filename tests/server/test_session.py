@@ -10,13 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from ugsd_privacy.keys.verifier import VerifierKey
-from ugsd_privacy.protocol.channel import (
-    CONSTANT_FRAME_BYTES,
-    FRAME_BYTES,
-    HELLO_BYTES,
-    ClientChannel,
-    TrafficShape,
-)
+from ugsd_privacy.protocol.channel import FRAME_BYTES, HELLO_BYTES, ClientChannel
 from ugsd_privacy.protocol.messages import (
     AskedSlot,
     ContinueTo,
@@ -28,6 +22,7 @@ from ugsd_privacy.protocol.messages import (
     decode_server_message,
     encode,
 )
+from ugsd_privacy.protocol.traffic_shape import CONSTANT_FRAME_BYTES, TrafficShape
 from ugsd_server.errors import SessionMisuse
 from ugsd_server.metrics import Metrics
 from ugsd_server.session import Close, Reply, SessionLimits, VerifierSession, Work

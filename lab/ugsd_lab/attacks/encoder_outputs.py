@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch.nn import functional
+from ugsd_sdk.speech.windows import encoder_frames
 
 from ugsd_lab.data.corpora import Clip
 from ugsd_lab.data.speech import read_speech
@@ -108,8 +109,8 @@ def encode_parts(
 def mel_frames(log_mel: LogMel, samples: Float32) -> NDArray[np.float16]:
     """Return the (FRAMES * N_MELS,) log-mel frames of ``samples`` (n,), averaged over time to
     FRAMES frames of N_MELS bands."""
-    mel = log_mel(torch.from_numpy(samples)[None])  # (1, N_MELS, T)
-    even: torch.Tensor = functional.adaptive_avg_pool1d(mel, FRAMES)[0].T
+    mel = log_mel(torch.from_numpy(encoder_frames(samples).copy())[None])[0]  # (T, N_MELS)
+    even: torch.Tensor = functional.adaptive_avg_pool1d(mel.T, FRAMES).T
     return even.reshape(FRAMES * N_MELS).numpy().astype(np.float16)
 
 

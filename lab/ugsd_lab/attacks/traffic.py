@@ -11,7 +11,7 @@ from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
-from ugsd_privacy.protocol.channel import TrafficShape
+from ugsd_privacy.protocol.traffic_shape import TrafficShape
 from ugsd_sdk.settings.config import Settings
 
 from ugsd_lab.attacks.attributes import balanced_accuracy

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 from ugsd_privacy.budget import BudgetLimits
 from ugsd_privacy.keys.verifier import VerifierKey
-from ugsd_privacy.protocol.channel import TrafficShape
+from ugsd_privacy.protocol.traffic_shape import TrafficShape
 from ugsd_sdk.captioner import Captioner
 from ugsd_sdk.decoding.uncertainty import RejectionPredictor
 from ugsd_sdk.drafter import ConditionedClip, Drafter, DrafterInfo, DraftSession

@@ -15,10 +15,10 @@ import numpy as np
 import soundfile
 from packaging.requirements import Requirement
 
+from ugsd_lab.bench.device_parts import FRESH_PARTS, fresh_figures, measure_parts
 from ugsd_lab.bench.figures import Figure, percentile
 from ugsd_lab.bench.measured_process import measured_environment
 from ugsd_lab.data.corpora import Clip, load_corpora, read_samples
-from ugsd_lab.data.speech import measure_prosody
 from ugsd_lab.evaluation import in_memory
 from ugsd_lab.models.embeddings import Progress
 
@@ -37,6 +37,7 @@ def measure_device(runs: int, progress: Progress) -> list[Figure]:
         four = _clip_of(CLIP_SECONDS, clips, Path(folder) / "four.wav")
         return [
             *_warm(four, runs, progress),
+            *measure_parts(four, runs, progress),
             *_by_length(four, runs, progress),
             *_verified(four, runs, Path(folder) / "home", progress),
             *_fresh_processes(
@@ -67,7 +68,7 @@ def _warm(clip: Path, runs: int, progress: Progress) -> list[Figure]:
                 values.append(getattr(latency_ms, name))
             progress("warm, offline", done, runs, "")
     return [
-        Figure("4 s clip offline, p50", percentile(times["total"], 50), "ms", 150),
+        Figure("4 s clip offline, p50", percentile(times["total"], 50), "ms", 45),
         Figure("4 s clip offline, p95", percentile(times["total"], 95), "ms"),
         Figure("  reading, audio encoder and prosody, p50", percentile(times["encode"], 50), "ms"),
         Figure("  drafting, p50", percentile(times["draft"], 50), "ms"),
@@ -75,14 +76,12 @@ def _warm(clip: Path, runs: int, progress: Progress) -> list[Figure]:
 
 
 def _by_length(clip: Path, runs: int, progress: Progress) -> list[Figure]:
-    """Time the captions of each length in turn, so that all meet the same machine, and the prosody
-    by itself."""
+    """Time the captions of each length in turn, so that all meet the same machine."""
     from ugsd_sdk.attributes.length import CaptionLength
     from ugsd_sdk.captioner import Captioner
 
     draft_ms: dict[CaptionLength, list[float]] = {length: [] for length in CaptionLength}
-    num_tokens, prosody_ms = 0, []
-    samples, _ = soundfile.read(clip, dtype="float32")
+    num_tokens = 0
     with Captioner() as captioner:
         captioner.caption(clip)
         for done in range(1, runs + 1):
@@ -90,11 +89,9 @@ def _by_length(clip: Path, runs: int, progress: Progress) -> list[Figure]:
                 caption = captioner.caption(clip, length=length)
                 times.append(caption.latency_ms.draft)
                 num_tokens += len(caption.tokens) + 1
-            prosody_ms.append(1000 * _timed(lambda: measure_prosody(samples)))
             progress("warm, lengths", done, runs, "")
     seconds = sum(map(sum, draft_ms.values())) / 1000
     return [
-        Figure("  speech detection and prosody alone, p50", percentile(prosody_ms, 50), "ms"),
         *(
             Figure(f"  drafting a {length} caption, p50", percentile(times, 50), "ms")
             for length, times in draft_ms.items()
@@ -150,17 +147,19 @@ with open("/proc/self/status") as status:
 
 
 def _fresh_processes(clip: Path, longest: Path, progress: Progress) -> list[Figure]:
-    imports, cold, memory, cli = [], [], [], []
+    imports, cold, memory, cli, parts = [], [], [], [], []
     for done in range(1, PROCESSES + 1):
         imports.append(float(_python("-c", _IMPORT)))
         cold.append(_timed(lambda: memory.append(float(_python("-c", _FIRST_CAPTION, str(clip))))))
+        parts.append(_python("-c", FRESH_PARTS, str(clip)))
         cli.append(_timed(lambda: _python("-m", "ugsd_sdk", "caption", "--offline", str(clip))))
         progress("fresh processes", done, PROCESSES, "")
     kib_per_mb = 1e6 / 1024
     longest_kib = float(_python("-c", _FIRST_CAPTION, str(longest)))
     return [
         Figure("import ugsd_sdk, p50", percentile(imports, 50), "s", 0.3),
-        Figure("fresh process to first caption, p50", percentile(cold, 50), "s", 1.5),
+        Figure("fresh process to first caption, p50", percentile(cold, 50), "s", 0.6),
+        *fresh_figures(parts),
         Figure("ugsd caption --offline, whole command, p50", percentile(cli, 50), "s"),
         Figure("peak memory of a process, 4 s clip", max(memory) / kib_per_mb, "MB", 200),
         Figure("peak memory of a process, 30 s clip", longest_kib / kib_per_mb, "MB", 200),

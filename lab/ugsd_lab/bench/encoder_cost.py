@@ -73,14 +73,14 @@ def _measure_here(graph: Path, window_s: float, runs: int) -> EncoderCost:
     before_kib = _peak_kib()
     session = onnx_session(graph.read_bytes())
 
-    def embed_window(window: NDArray[np.float32]) -> NDArray[np.float32]:
-        embedding: NDArray[np.float32] = session.run(None, {"samples": window[None]})[0][0]
-        return embedding
+    def embed_frames(frames: NDArray[np.float32]) -> NDArray[np.float32]:
+        embeddings: NDArray[np.float32] = session.run(None, {"frames": frames})[0]
+        return embeddings
 
     times_ms = []
     for _ in range(1 + runs):
         started_s = process_time()
-        embed_in_windows(embed_window, clip, window_s)
+        embed_in_windows(embed_frames, clip, window_s)
         times_ms.append(1000 * (process_time() - started_s))
     return EncoderCost(
         encode_ms=float(np.median(times_ms[1:])),

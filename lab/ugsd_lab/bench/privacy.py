@@ -24,8 +24,9 @@ from ugsd_privacy.keys.log import LogKey
 from ugsd_privacy.keys.owner import OwnerKey
 from ugsd_privacy.keys.verifier import VerifierKey
 from ugsd_privacy.ledger import Ledger
-from ugsd_privacy.protocol.channel import ClientChannel, ServerChannel, TrafficShape
+from ugsd_privacy.protocol.channel import ClientChannel, ServerChannel
 from ugsd_privacy.protocol.messages import Disclosure
+from ugsd_privacy.protocol.traffic_shape import TrafficShape
 from websockets.frames import Frame, Opcode
 
 from ugsd_lab.bench.figures import Figure, percentile

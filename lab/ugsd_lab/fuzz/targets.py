@@ -24,12 +24,7 @@ from ugsd_privacy.keys.log import LogKey
 from ugsd_privacy.keys.manifest import KeyManifest, ManifestKey, open_manifest, sign
 from ugsd_privacy.keys.root import RootKey
 from ugsd_privacy.keys.verifier import VerifierKey
-from ugsd_privacy.protocol.channel import (
-    CHANNEL_VERSION,
-    ClientChannel,
-    ServerChannel,
-    TrafficShape,
-)
+from ugsd_privacy.protocol.channel import CHANNEL_VERSION, ClientChannel, ServerChannel
 from ugsd_privacy.protocol.messages import (
     MAX_MESSAGE_BYTES,
     AskedSlot,
@@ -45,6 +40,7 @@ from ugsd_privacy.protocol.messages import (
     decode_server_message,
     encode,
 )
+from ugsd_privacy.protocol.traffic_shape import TrafficShape
 from ugsd_privacy.tlog.checkpoint import open_checkpoint, sign_checkpoint, sign_note
 from ugsd_privacy.tlog.merkle import leaf_hash, node_hash
 from ugsd_server.session import Close, Reply, VerifierSession, Work

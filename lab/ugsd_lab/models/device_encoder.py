@@ -27,8 +27,8 @@ class DeviceEncoder:
 
     def embed(self, speech: Float32) -> Float32:
         """Return the audio embedding (E,) of speech (n,) at 16 kHz."""
-        return embed_in_windows(self._embed_window, speech)
+        return embed_in_windows(self._embed_frames, speech)
 
-    def _embed_window(self, window: Float32) -> Float32:
-        embedding: Float32 = self._session.run(None, {"samples": window[None]})[0][0]
-        return embedding
+    def _embed_frames(self, frames: Float32) -> Float32:
+        embeddings: Float32 = self._session.run(None, {"frames": frames})[0]
+        return embeddings

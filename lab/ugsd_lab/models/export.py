@@ -21,7 +21,7 @@ from ugsd_sdk.drafter.bundle import AUDIO_ENCODER_FOLDER, AUDIO_ENCODER_GRAPH, V
 
 from ugsd_lab.data.lexicon import GENDERED
 from ugsd_lab.data.vocabulary import BOS, EOS, Vocabulary
-from ugsd_lab.models.audio_encoder import SAMPLE_RATE, AudioEncoder
+from ugsd_lab.models.audio_encoder import N_FFT, SAMPLE_RATE, AudioEncoder
 from ugsd_lab.models.networks import (
     EMOTION_COUNT,
     MAX_TOKENS,
@@ -234,8 +234,9 @@ def export_audio_encoder(folder: Path, encoder: AudioEncoder) -> None:
     with tempfile.TemporaryDirectory() as temporary:
         exact = Path(temporary) / AUDIO_ENCODER_GRAPH
         _to_onnx(
-            encoder, (torch.randn(1, SAMPLE_RATE) * 0.1,), exact,
-            inputs=["samples"], outputs=["embedding"], dynamic={"samples": {1: "n"}},
+            encoder, (torch.randn(2, 50, N_FFT) * 0.1,), exact,
+            inputs=["frames"], outputs=["embedding"],
+            dynamic={"frames": {0: "N", 1: "F"}, "embedding": {0: "N"}},
         )  # fmt: skip
         _to_int8_stored(exact, folder / AUDIO_ENCODER_GRAPH)
 

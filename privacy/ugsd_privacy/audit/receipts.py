@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Self
+from typing import TYPE_CHECKING, Annotated, Self
 
 from pydantic import Field
 
 from ugsd_privacy.bounded_json import read_json
 from ugsd_privacy.errors import LogTampered
-from ugsd_privacy.keys.log import LogPublicKey
 from ugsd_privacy.strict_models import StrictModel
 from ugsd_privacy.tlog.checkpoint import Checkpoint, open_checkpoint
 from ugsd_privacy.tlog.merkle import (
@@ -18,6 +17,9 @@ from ugsd_privacy.tlog.merkle import (
     verify_consistency,
     verify_inclusion,
 )
+
+if TYPE_CHECKING:
+    from ugsd_privacy.keys.log import LogPublicKey
 
 __all__ = ["Consistency", "Receipt"]
 

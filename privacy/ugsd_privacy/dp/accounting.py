@@ -26,7 +26,9 @@ from fractions import Fraction
 from functools import lru_cache
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
+
+from ugsd_privacy.strict_models import DescribedModel
 
 __all__ = [
     "MAX_PRIVACY_EPSILON",
@@ -67,10 +69,8 @@ _ROUNDING = 1e-10
 """Relative margin added to computed bounds; the numerical error is far smaller."""
 
 
-class Guarantee(BaseModel):
+class Guarantee(DescribedModel):
     """The guarantee for the states that were sent: (epsilon, delta)-DP per ``unit``."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
     epsilon: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None
     """Null if a state or probabilities were sent without noise: then no bound holds."""

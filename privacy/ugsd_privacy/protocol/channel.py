@@ -43,7 +43,7 @@ import hashlib
 import itertools
 import os
 from contextlib import suppress
-from enum import Enum, StrEnum, auto
+from enum import Enum, auto
 from typing import Literal
 
 from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
@@ -54,15 +54,14 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF, HKDFExpand
 from ugsd_privacy.errors import ChannelClosed, FrameRejected, HandshakeFailed, WireError
 from ugsd_privacy.keys.verifier import VerifierKey, VerifierPublicKey
 from ugsd_privacy.protocol.messages import MAX_MESSAGE_BYTES
+from ugsd_privacy.protocol.traffic_shape import CONSTANT_FRAME_BYTES, TrafficShape
 
 __all__ = [
     "CHANNEL_VERSION",
-    "CONSTANT_FRAME_BYTES",
     "FRAME_BYTES",
     "HELLO_BYTES",
     "ClientChannel",
     "ServerChannel",
-    "TrafficShape",
     "frame_size",
 ]
 
@@ -71,10 +70,6 @@ CHANNEL_VERSION = 2
 
 FRAME_BYTES = (128, 256, 512, 1024, 2048, 4096, 8192, 16_640)
 """All sizes of frames, including the overhead of 19 bytes."""
-
-CONSTANT_FRAME_BYTES = 1024
-"""The one size in constant shape: the smallest that holds any 64 tokens (prefix and block together)
-and a state of ``MAX_STATE_DIM`` coordinates. A verdict of 64 tokens is shorter."""
 
 _HELLO, _ANSWER, _FRAME = b"\x01", b"\x02", b"\x03"
 _VERSION = bytes([CHANNEL_VERSION])
@@ -95,24 +90,6 @@ _ANSWER_INFO = b"ugsd channel answer" + _VERSION
 _DEVICE_INFO = b"ugsd channel device to verifier" + _VERSION
 _VERIFIER_INFO = b"ugsd channel verifier to device" + _VERSION
 _FRAME_INFO = b"ugsd channel frame" + _VERSION
-
-
-class TrafficShape(StrEnum):
-    """What the sizes of frames reveal."""
-
-    PADDED = "padded"
-    """Each frame has the smallest size that holds its message."""
-    CONSTANT = "constant"
-    """Every frame has ``CONSTANT_FRAME_BYTES``."""
-
-    @staticmethod
-    def of(frame: bytes) -> TrafficShape:
-        """Return the shape for the answer to ``frame``, by the frame's size.
-
-        So a verifier needs no other signal, and whoever sees the frame learns nothing new from the
-        size of the answer.
-        """
-        return TrafficShape.CONSTANT if len(frame) == CONSTANT_FRAME_BYTES else TrafficShape.PADDED
 
 
 class _State(Enum):

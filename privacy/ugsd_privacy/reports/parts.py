@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Annotated, Literal, TypeVar
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, FailFast, Field
+from pydantic import AfterValidator, FailFast, Field
+
+from ugsd_privacy.strict_models import DescribedModel
 
 __all__ = [
     "MAX_COUNT",
@@ -32,10 +34,8 @@ Several = Annotated[tuple[_Item, ...], FailFast()]
 """A tuple of items. Validation stops at the first invalid one."""
 
 
-class Part(BaseModel):
-    """Base of the models: closed and frozen. Attribute docstrings become schema descriptions."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+class Part(DescribedModel):
+    """Base of the models."""
 
 
 class Amounts(Part):

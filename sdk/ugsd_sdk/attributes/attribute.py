@@ -5,7 +5,8 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
+from ugsd_privacy.strict_models import DescribedModel
 
 __all__ = ["SAID_ABOVE", "Attribute", "DecidedBy"]
 
@@ -22,17 +23,15 @@ class DecidedBy(StrEnum):
     VERIFIER = "verifier"
 
 
-class Attribute(BaseModel):
+class Attribute(DescribedModel):
     """One attribute of a voice."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
     value: str | None = None
     """One of the slot's values; ``None`` if it could not be measured."""
     confidence: _Probability | None = None
     """Probability that :attr:`value` is right; ``None`` without a value, and for a value that the
     verifier chose, whose probability is not sent."""
-    distribution: dict[str, _Probability] = {}
+    distribution: dict[str, _Probability] = {}  # noqa: RUF012  # pydantic copies it
     """The device's probability of each value; empty where there are no classes."""
     measured: Annotated[float, Field(allow_inf_nan=False)] | None = None
     """The measured number, in the unit of the attribute."""

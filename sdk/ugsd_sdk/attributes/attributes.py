@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from math import prod
 from typing import Annotated, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, field_validator
+from pydantic import AfterValidator, Field, ValidationInfo, field_validator
+from ugsd_privacy.strict_models import DescribedModel
 
 from ugsd_sdk.attributes.attribute import Attribute, DecidedBy
 from ugsd_sdk.attributes.slots import EMOTIONS, INTENSITIES, SLOT_VALUES, Slot
@@ -56,14 +57,12 @@ _Signed = Annotated[float, Field(ge=-1, le=1), AfterValidator(_rounded)]
 _Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False), AfterValidator(_rounded)]
 
 
-class Attributes(BaseModel):
+class Attributes(DescribedModel):
     """The attributes of a recorded voice.
 
     Numbers are rounded when they are given: probabilities, valence, arousal and seconds to three
     decimals, measured numbers to two. A probability below 0.005 is left out of its distribution.
     """
-
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
     emotion: Attribute = Attribute()
     """How the speaker seems to feel."""

@@ -7,7 +7,6 @@ from typing import Annotated, Any, Self
 
 from pydantic import (
     AfterValidator,
-    BaseModel,
     BeforeValidator,
     ConfigDict,
     Field,
@@ -17,6 +16,7 @@ from pydantic import (
 )
 from ugsd_privacy.dp.accounting import Guarantee
 from ugsd_privacy.reasons import Reason, reason_text
+from ugsd_privacy.strict_models import DescribedModel
 
 from ugsd_sdk.attributes.slots import Slot
 from ugsd_sdk.decoding.events import BlockOutcome, Outcome, TokenSource
@@ -81,13 +81,11 @@ ReasonField = Annotated[
 """A reason; in JSON an object of its fields, with ``text`` derived from them."""
 
 
-class Result(BaseModel):
+class Result(DescribedModel):
     """Base of a caption and its parts: closed and frozen."""
 
     # JSON has no infinity, so it is written as text.
-    model_config = ConfigDict(
-        extra="forbid", frozen=True, ser_json_inf_nan="strings", use_attribute_docstrings=True
-    )
+    model_config = ConfigDict(ser_json_inf_nan="strings")
 
 
 class CaptionToken(Result):

@@ -18,8 +18,8 @@ from ugsd_privacy.errors import (
     PrivacyError,
     WireError,
 )
-from ugsd_privacy.protocol.channel import CONSTANT_FRAME_BYTES, TrafficShape
 from ugsd_privacy.protocol.messages import Cover, Refusal, Verdict
+from ugsd_privacy.protocol.traffic_shape import CONSTANT_FRAME_BYTES, TrafficShape
 from ugsd_privacy.reasons import Reason, ReasonCode
 
 from ugsd_sdk.concurrency.waiting import WaitingTime

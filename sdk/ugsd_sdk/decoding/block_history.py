@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-from ugsd_privacy.egress import Escalation
 from ugsd_privacy.reasons import Reason
 
 from ugsd_sdk.decoding.committed_tokens import DraftedToken
 from ugsd_sdk.decoding.events import BlockOutcome, DecodingCounts, Outcome
+
+if TYPE_CHECKING:
+    from ugsd_privacy.egress import Escalation
 
 __all__ = ["BlockHistory"]
 

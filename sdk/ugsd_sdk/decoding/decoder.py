@@ -32,10 +32,10 @@ from enum import StrEnum
 from itertools import takewhile
 from math import isnan
 from time import monotonic
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
-from ugsd_privacy.egress import Escalation
 from ugsd_privacy.protocol.messages import ContinueTo, Verdict
 from ugsd_privacy.reasons import Reason, ReasonCode, as_reason
 
@@ -58,6 +58,9 @@ from ugsd_sdk.decoding.uncertainty import ExpectedGain, Uncertainty
 from ugsd_sdk.decoding.verdict_check import checked_tokens
 from ugsd_sdk.drafter import DraftSession
 from ugsd_sdk.errors import ModelError
+
+if TYPE_CHECKING:
+    from ugsd_privacy.egress import Escalation
 
 __all__ = ["Decoder", "DecoderState"]
 

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
-from ugsd_privacy.egress import Escalation
 from ugsd_privacy.protocol.messages import Disclosure
 
 from ugsd_sdk.decoding.block_rules import BlockRules
 from ugsd_sdk.decoding.committed_tokens import CommittedTokens, DraftedToken
 from ugsd_sdk.errors import ConfigError
 from ugsd_sdk.settings.speculative import disclosure_fault
+
+if TYPE_CHECKING:
+    from ugsd_privacy.egress import Escalation
 
 __all__ = ["build_escalation"]
 
@@ -29,6 +32,8 @@ def build_escalation(
     ``summary`` (B,) is the state of position 0, or ``None`` if the verifier has it. Raises
     :class:`ConfigError` for a disclosure that the way of verification does not allow.
     """
+    from ugsd_privacy.egress import Escalation  # noqa: PLC0415  # heavy
+
     fault = disclosure_fault(disclosure, rules.verification)
     if fault is not None:
         raise ConfigError(f"the policy escalates with disclosure = {disclosure}: {fault}")

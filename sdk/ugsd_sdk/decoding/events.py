@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import TYPE_CHECKING
 
-from ugsd_privacy.egress import Escalation
 from ugsd_privacy.reasons import Reason
+
+if TYPE_CHECKING:
+    from ugsd_privacy.egress import Escalation
 
 __all__ = [
     "BlockOutcome",

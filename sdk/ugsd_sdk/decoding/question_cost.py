@@ -9,8 +9,9 @@ from ugsd_privacy.budget import Usage
 from ugsd_privacy.dp.accounting import block_privacy_cost
 from ugsd_privacy.dp.mechanism import exponent_of
 from ugsd_privacy.errors import WireError
-from ugsd_privacy.protocol.channel import TrafficShape, frame_size
+from ugsd_privacy.protocol.channel import frame_size
 from ugsd_privacy.protocol.messages import AskedSlot, Block, Disclosure, encode
+from ugsd_privacy.protocol.traffic_shape import TrafficShape
 
 from ugsd_sdk.decoding.policy import BlockView, Escalate
 

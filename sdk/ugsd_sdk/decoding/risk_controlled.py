@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ugsd_privacy.protocol.channel import TrafficShape
 from ugsd_privacy.protocol.messages import Disclosure
+from ugsd_privacy.protocol.traffic_shape import TrafficShape
 
 from ugsd_sdk.decoding.policy import (
     BlockView,

@@ -88,7 +88,7 @@ class DrafterDescription(StrictModel):
     layers: _Size
     heads: _Size
     head_dim: _Size
-    gendered: list[GenderedPhrase] = Field(default_factory=list)
+    gendered: tuple[GenderedPhrase, ...] = ()
     """How neutral captions are worded for each gender; empty to stay neutral."""
     files: dict[_FileName, _Sha256]
     """SHA-256 of every file of the model, in hex."""

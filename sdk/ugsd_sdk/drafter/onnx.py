@@ -3,8 +3,9 @@
 The folder (:class:`~ugsd_sdk.drafter.bundle.DrafterBundle`) contains three graphs, and may contain
 a fourth. The names of files, inputs and outputs are part of the model format:
 
-- ``audio_encoder.onnx``, once per window of speech: ``samples`` float32 (1, m) -> ``embedding``
-  (1, E), which are pooled to the unnormalised audio embedding;
+- ``audio_encoder.onnx``, for a few windows of speech at once: ``frames`` float32 (N, F, 400), as
+  :func:`~ugsd_sdk.speech.windows.encoder_frames` cuts them -> ``embedding`` (N, E), which are
+  pooled to the unnormalised audio embedding;
 - ``reader.onnx``, the conditioning network, once per clip: ``embedding``, ``profile`` (1, E), the
   speaker profile, ``profile_weight`` (1,), 0 to 1 -> ``emotion`` (1, C), calibrated
   log-probabilities, ``state`` (1, B), ``ood_score`` (1,), ``femininity`` (1,), the log-odds
@@ -54,7 +55,13 @@ from ugsd_sdk.errors import ModelError
 from ugsd_sdk.onnx_sessions import onnx_session
 from ugsd_sdk.profile.matching import ProfileMatch, match_profile
 from ugsd_sdk.profile.speaker_profile import EMPTY_PROFILE, ClipVoice, SpeakerProfile
-from ugsd_sdk.speech.windows import embed_in_windows, encoder_windows, levelled, pooled
+from ugsd_sdk.speech.windows import (
+    embed_in_windows,
+    embed_windows,
+    encoder_windows,
+    levelled,
+    pooled,
+)
 
 if TYPE_CHECKING:
     import onnxruntime
@@ -108,7 +115,7 @@ class OnnxDrafter:
         lengths: list[int] = []
         for piece in speech:
             windows = encoder_windows(levelled(piece))
-            embeddings += map(self._embed_window, windows)
+            embeddings += embed_windows(self._embed_frames, windows)
             lengths += map(len, windows)
         unnormalised = pooled(embeddings, lengths)
         voices = self._voices([unnormalised, *embeddings])
@@ -126,11 +133,12 @@ class OnnxDrafter:
         return replace(clip, voice=voice, profile_match=match)
 
     def embed(self, speech: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Return the audio embedding (E,) of one piece of speech (n,), n >= 1, whoever speaks."""
-        return embed_in_windows(self._embed_window, speech)
+        """Return the audio embedding (E,) of one piece of speech (n,), n >= 400, whoever
+        speaks."""
+        return embed_in_windows(self._embed_frames, speech)
 
-    def _embed_window(self, window: NDArray[np.float32]) -> NDArray[np.float32]:
-        return self._model().run(AUDIO_ENCODER_GRAPH, {"samples": window[None]})[0][0]  # type: ignore[no-any-return]
+    def _embed_frames(self, frames: NDArray[np.float32]) -> NDArray[np.float32]:
+        return self._model().run(AUDIO_ENCODER_GRAPH, {"frames": frames})[0]
 
     def _voices(self, embeddings: Sequence[NDArray[np.float32]]) -> NDArray[np.float32] | None:
         """Return the voice vectors (N, V) of N embeddings; ``None`` if the drafter has none."""
@@ -234,7 +242,7 @@ class _Loaded:
             sample_rate=d.sample_rate,
             audio_encoder=bytes.fromhex(d.files[AUDIO_ENCODER_GRAPH]),
             voice_encoder=bytes.fromhex(d.files.get(VOICE_GRAPH, "")),
-            gendered_phrases=tuple(d.gendered),
+            gendered_phrases=d.gendered,
             slot_table=self.slot_table,
         )
 

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ugsd_sdk.prosody.contours import HOP_S, Contours
+from ugsd_sdk.prosody.percentiles import median
 from ugsd_sdk.prosody.prosody import Changes, Emphasis
 
 __all__ = ["effort_db", "find_emphasis", "mean_level_db", "measure_changes", "median_pitch_st"]
@@ -40,7 +41,7 @@ def median_pitch_st(
 ) -> float | None:
     """Return the median pitch of frames (n,), ``None`` if fewer than ``least`` have one."""
     voiced = pitch_st[np.isfinite(pitch_st)]
-    return float(np.median(voiced)) if len(voiced) >= least else None
+    return median(voiced) if len(voiced) >= least else None
 
 
 def measure_changes(

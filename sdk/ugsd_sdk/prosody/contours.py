@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ugsd_sdk.prosody import pitch_track, voice_spectra
+from ugsd_sdk.prosody.percentiles import percentile
 from ugsd_sdk.prosody.pitch_track import CHUNK, track_pitch
 from ugsd_sdk.prosody.voice_spectra import band_powers, clarity_db, power_spectra
 
@@ -88,7 +89,7 @@ def measure_contours(
     begins[np.cumsum([0, *map(len, grids)])[:-1][[len(grid) > 0 for grid in grids]]] = True
 
     power = _mean_power(speech, centres + _PADDING)
-    loud = float(np.percentile(power, _LOUD_PERCENTILE))
+    loud = percentile(power, _LOUD_PERCENTILE)
     amplitudes = np.sqrt(power / loud) if loud else np.zeros(len(power))
     pitch, spectra = track_pitch(_pitch_frames(speech, centres), amplitudes, begins)
     low, high = (round(hz * (spectra.shape[1] - 1) * 2 / pitch_track.RATE) for hz in _VOWEL_HZ)

@@ -17,6 +17,7 @@ from ugsd_sdk.prosody.changes import (
 )
 from ugsd_sdk.prosody.contours import HOP_S, Contours, measure_contours
 from ugsd_sdk.prosody.pauses import find_pauses, find_quiet, unvoiced_floor_db
+from ugsd_sdk.prosody.percentiles import median
 from ugsd_sdk.prosody.prosody import Prosody
 from ugsd_sdk.prosody.recording_quality import Clipping, Noise, RecordingNote, recording_notes
 from ugsd_sdk.prosody.syllables import find_nuclei
@@ -65,8 +66,9 @@ class ProsodyMeter:
         """Return the frames of all speech that was added; ``None`` for no speech."""
         if self._joined is None and self._parts:
             joined = Contours.joined(self._parts)
-            median = np.nanmedian(joined.pitch_st) if np.isfinite(joined.pitch_st).any() else 0
-            near = np.abs(joined.pitch_st - median) <= _MAX_FROM_MEDIAN_ST
+            voiced = joined.pitch_st[np.isfinite(joined.pitch_st)]
+            middle = np.float32(median(voiced) if len(voiced) else 0)
+            near = np.abs(joined.pitch_st - middle) <= _MAX_FROM_MEDIAN_ST
             pitch = np.where(near, joined.pitch_st, np.float32(np.nan))
             if np.count_nonzero(near) < _MIN_VOICED_FRAMES:
                 pitch = np.full_like(pitch, np.nan)

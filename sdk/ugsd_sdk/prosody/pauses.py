@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ugsd_sdk.prosody.contours import HOP_S, Contours
+from ugsd_sdk.prosody.percentiles import percentile
 from ugsd_sdk.prosody.prosody import Pause
 
 __all__ = [
@@ -34,7 +35,7 @@ _LOUD_PERCENTILE = 95
 
 def loud_level_db(contours: Contours) -> float:
     """Return the level of loud frames, which five of a hundred exceed."""
-    return float(np.percentile(contours.level_db, _LOUD_PERCENTILE))
+    return percentile(contours.level_db, _LOUD_PERCENTILE)
 
 
 def quietest_db(contours: Contours) -> float:
@@ -48,7 +49,7 @@ def unvoiced_floor_db(contours: Contours) -> float | None:
     """Return the level that nine of ten frames without a pitch exceed, ``None`` if there are too
     few: noise is never louder than the quietest of them."""
     levels = contours.level_db[np.isnan(contours.pitch_st)]
-    return float(np.percentile(levels, 10)) if len(levels) >= _FLOOR_FRAMES else None
+    return percentile(levels, 10) if len(levels) >= _FLOOR_FRAMES else None
 
 
 def find_quiet(contours: Contours, noise_db: float | None = None) -> NDArray[np.bool_]:

@@ -21,8 +21,8 @@ Float64 = NDArray[np.float64]
 F0_RANGE_HZ = (65.0, 600.0)
 REFERENCE_HZ = 100.0
 """Zero semitones."""
-CHUNK = 512
-"""Frames whose spectra are in memory at once: five seconds."""
+CHUNK = 128
+"""Frames whose spectra are in memory at once: 1.3 s."""
 RATE = 8_000
 """Pitch is tracked at half the rate of the samples."""
 WINDOW = 384
@@ -131,18 +131,18 @@ def _best_path(
     moves[:, 0, 0] = 0
     moves[:, 1:, 1:] = -_OCTAVE_JUMP_COST * np.abs(octaves[1:, None, :] - octaves[:-1, :, None])
     moves[begins[1:]] = 0
-    sources = np.empty((num_frames - 1, local.shape[1]), np.intp)
-    score = local[0]
-    for total, source, gain in zip(moves, sources, local[1:], strict=True):
-        np.add(total, score[:, None], out=total)
-        total.argmax(axis=0, out=source)
-        score = np.maximum.reduce(total, axis=0)
-        score += gain
-    path = np.empty(num_frames, np.intp)
-    path[-1] = score.argmax()
-    for index in range(num_frames - 2, -1, -1):
-        path[index] = sources[index, path[index + 1]]
-    return path
+    moves += local[1:, None, :]
+    scores = np.empty((num_frames, local.shape[1]))
+    scores[0] = local[0]
+    for move, before, after in zip(moves, scores[:-1, :, None], scores[1:], strict=True):
+        np.maximum.reduce(np.add(move, before, out=move), axis=0, out=after)
+    sources = moves.argmax(axis=1).tolist()
+    state = int(scores[-1].argmax())
+    path = [state]
+    for source in reversed(sources):
+        state = source[state]
+        path.append(state)
+    return np.array(path[::-1], np.intp)
 
 
 def _without_short_runs(voiced: NDArray[np.bool_], begins: NDArray[np.bool_]) -> NDArray[np.bool_]:

@@ -8,6 +8,8 @@ from enum import StrEnum
 import numpy as np
 from numpy.typing import NDArray
 
+from ugsd_sdk.prosody.percentiles import median
+
 __all__ = ["Clipping", "Noise", "RecordingNote", "recording_notes"]
 
 Float32 = NDArray[np.float32]
@@ -82,7 +84,7 @@ class Noise:
         outside = powers[is_outside]
         outside = outside[outside > 10 ** ((speech_db + _DIGITAL_SILENCE_DB) / 10)]
         if len(outside):
-            self._levels.append((float(10 * np.log10(np.median(outside))), len(outside)))
+            self._levels.append((float(10 * np.log10(median(outside))), len(outside)))
 
     @property
     def level_db(self) -> float | None:

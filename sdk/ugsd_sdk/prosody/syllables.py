@@ -10,6 +10,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from ugsd_sdk.prosody.percentiles import percentile
+
 __all__ = ["find_nuclei"]
 
 _MIN_DIP_DB = 2.5
@@ -29,7 +31,7 @@ def find_nuclei(vowel_db: NDArray[np.floating], is_voiced: NDArray[np.bool_]) ->
     near_voice = wide[_VOICED_WITHIN : _VOICED_WITHIN + len(is_voiced)] > 0
     padded = np.pad(smooth, 1, constant_values=-np.inf)
     peaks = np.flatnonzero((smooth > padded[:-2]) & (smooth >= padded[2:]))
-    least = np.percentile(smooth, _LOUD_PERCENTILE) - _MAX_BELOW_LOUD_DB
+    least = percentile(smooth, _LOUD_PERCENTILE) - _MAX_BELOW_LOUD_DB
     kept: list[int] = []
     for peak in peaks[near_voice[peaks] & (smooth[peaks] >= least)].tolist():
         while kept:

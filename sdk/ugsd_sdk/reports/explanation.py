@@ -9,8 +9,8 @@ from dataclasses import asdict, dataclass
 from ugsd_privacy.dp import accounting as dp
 from ugsd_privacy.dp.accounting import Guarantee
 from ugsd_privacy.errors import LeakageNotMeasured
-from ugsd_privacy.protocol.channel import TrafficShape
 from ugsd_privacy.protocol.messages import Disclosure
+from ugsd_privacy.protocol.traffic_shape import TrafficShape
 from ugsd_privacy.reports.leakage import UNENROLLED, Leakage, LeakageFigure
 
 from ugsd_sdk.decoding.risk_controlled import RiskControlledPolicy

@@ -59,8 +59,8 @@ from ugsd_privacy.budget import BudgetLimits
 from ugsd_privacy.dp import accounting as dp
 from ugsd_privacy.dp.mechanism import MAX_SIGMA
 from ugsd_privacy.errors import UserNameRefused
-from ugsd_privacy.protocol.channel import TrafficShape
 from ugsd_privacy.protocol.messages import MAX_CAPTION_TOKENS, Disclosure
+from ugsd_privacy.protocol.traffic_shape import TrafficShape
 from ugsd_privacy.user_names import normal_user
 
 from ugsd_sdk.attributes.length import CaptionLength

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import os
 import re
-import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -141,6 +140,8 @@ def _refuse_twice(path: Path, keys: Keys, line: int) -> NoReturn:
 
 
 def _read_toml(path: Path, text: str) -> SettingsFile:
+    import tomllib  # noqa: PLC0415  # heavy
+
     found = list(key_lines(text))
     for key in found:
         if len(key.path) > MAX_KEY_PARTS:

@@ -1,9 +1,10 @@
 """The voice activity detector: Silero VAD (MIT) at 16 kHz, on ONNX Runtime.
 
-The graph is ``silero_vad_16k_sequence.onnx`` of PyPI's ``silero-vad`` 6.2.3: all windows of a clip
-go through one call, each of 512 samples with the 64 before it as context, and an LSTM state that
-starts at zero. A recording is brought to one level first, since the detector finds no speech below
-about -60 dBFS.
+The graph has the weights of ``silero_vad_16k_sequence.onnx`` of PyPI's ``silero-vad`` 6.2.3, with
+its convolutions written as products of matrices (``ugsd_lab.models.speech_detector``, decision
+051). All windows of a clip go through one call, each of 512 samples with the 64 before it as
+context, and an LSTM state that starts at zero. A recording is brought to one level first, since
+the detector finds no speech below about -60 dBFS.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ __all__ = ["DETECTOR_FILE", "VoiceActivityDetector"]
 Float32 = NDArray[np.float32]
 
 DETECTOR_FILE = Path(__file__).with_name("silero_vad_16k.onnx")
-_SHA256 = "9ccdacc4719d8aa7e45a77536bfabec45a03ba1f2fad5e241ab4060b24238a85"
+_SHA256 = "82e3cc2059049ae6bf598255ea832d88a21c82aaae8111ca54ea0da1ce61ed7c"
 _MAX_BYTES = 8 * 2**20
 _CONTEXT_SAMPLES = 64
 _STATE_SHAPE = (1, 1, 128)

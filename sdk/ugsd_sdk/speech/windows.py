@@ -7,15 +7,19 @@ pooled.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from itertools import groupby
 
 import numpy as np
 from numpy.typing import NDArray
 
 __all__ = [
+    "FRAME_SAMPLES",
     "SPEECH_RMS",
     "WINDOW_S",
     "embed_in_windows",
+    "embed_windows",
+    "encoder_frames",
     "encoder_windows",
     "levelled",
     "pooled",
@@ -24,6 +28,11 @@ __all__ = [
 Float32 = NDArray[np.float32]
 
 SAMPLE_RATE = 16_000
+FRAME_SAMPLES = 400
+"""An encoder reads frames of 25 ms."""
+_HOP = 160
+_MAX_BATCH = 4
+"""Windows that an encoder reads at once: more need more memory, and are hardly faster."""
 WINDOW_S = 2.25
 """Longer speech is cut into windows of at most this and of equal length."""
 SPEECH_RMS = 0.05
@@ -33,14 +42,38 @@ SPEECH_RMS = 0.05
 def embed_in_windows(
     encode: Callable[[Float32], Float32], speech: Float32, window_s: float = WINDOW_S
 ) -> Float32:
-    """Return the embedding (E,) of speech (n,) at 16 kHz, n >= 1, of which ``encode`` embeds one
-    window (m,) of at most ``window_s`` seconds at a time.
+    """Return the embedding (E,) of speech (n,) at 16 kHz, n >= 400, read in windows of at most
+    ``window_s`` seconds. ``encode`` is that of :func:`embed_windows`.
 
     All speech is read at one level: how loud it is says more about the microphone than about the
     voice, whose effort shows in its spectrum.
     """
     windows = encoder_windows(levelled(speech), window_s)
-    return pooled([encode(window) for window in windows], [len(window) for window in windows])
+    return pooled(embed_windows(encode, windows), [len(window) for window in windows])
+
+
+def embed_windows(
+    encode: Callable[[Float32], Float32], windows: Sequence[Float32]
+) -> list[Float32]:
+    """Return the embedding (E,) of each window (m,). ``encode`` maps the frames (N, F, 400) of N
+    windows to their embeddings (N, E)."""
+    return [embedding for batch in _batches(windows) for embedding in encode(batch)]
+
+
+def _batches(windows: Sequence[Float32]) -> Iterator[Float32]:
+    """Yield the frames (N, F, 400) of consecutive windows that have the same number of them."""
+    for _, group in groupby(map(encoder_frames, windows), len):
+        frames = list(group)
+        for first in range(0, len(frames), _MAX_BATCH):
+            yield np.stack(frames[first : first + _MAX_BATCH])
+
+
+def encoder_frames(window: Float32) -> Float32:
+    """Return the frames (F, 400) around every 160th sample of ``window`` (m,), F = m // 160, which
+    is mirrored at its ends."""
+    mirrored = np.pad(window, FRAME_SAMPLES // 2, mode="reflect")
+    frames = np.lib.stride_tricks.sliding_window_view(mirrored, FRAME_SAMPLES)
+    return frames[: len(window) // _HOP * _HOP : _HOP]
 
 
 def levelled(speech: Float32) -> Float32:

@@ -19,12 +19,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
 from ugsd_privacy.keys.verifier import VerifierKey
 from ugsd_privacy.protocol import channel
-from ugsd_privacy.protocol.channel import (
-    CHANNEL_VERSION,
-    ClientChannel,
-    ServerChannel,
-    TrafficShape,
-)
+from ugsd_privacy.protocol.channel import CHANNEL_VERSION, ClientChannel, ServerChannel
 from ugsd_privacy.protocol.messages import (
     WIRE_VERSION,
     AskedSlot,
@@ -37,6 +32,7 @@ from ugsd_privacy.protocol.messages import (
     Welcome,
     encode,
 )
+from ugsd_privacy.protocol.traffic_shape import TrafficShape
 
 MESSAGES = Path(__file__).with_name("wire-v2.json")
 SESSION = Path(__file__).with_name("channel-v2.json")

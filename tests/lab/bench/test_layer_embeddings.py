@@ -60,7 +60,7 @@ def test_layers_and_windows_equal_shorter_encoders(whisper: Path) -> None:
 
 def test_each_window_passes_the_encoder_once(whisper: Path) -> None:
     encoder, passes = AudioEncoder.from_whisper(whisper, (MAX_LAYERS,)), []
-    encoder.conv1.register_forward_hook(lambda *_: passes.append(1))
+    encoder.log_mel.register_forward_hook(lambda *_: passes.append(1))
     rng = np.random.default_rng(0)
 
     speech_layers(encoder, rng.standard_normal(16_000).astype(np.float32))

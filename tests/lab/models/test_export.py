@@ -42,6 +42,7 @@ from ugsd_sdk.drafter.gender_phrases import gender_from, with_gender
 from ugsd_sdk.drafter.onnx import OnnxDrafter
 from ugsd_sdk.errors import ModelError
 from ugsd_sdk.profile.speaker_profile import EMPTY_PROFILE, SpeakerProfile
+from ugsd_sdk.speech.windows import encoder_frames
 from ugsd_server.verifier.onnx import OnnxScorer
 
 EMBEDDING_DIM = AudioEncoder(HEAD_DIM).embedding_dim
@@ -371,10 +372,11 @@ def test_stored_audio_encoder_agrees_with_the_network(pair: Path, tmp_path: Path
     export_audio_encoder(tmp_path / AUDIO_ENCODER_FOLDER, encoder)
     import onnxruntime
 
+    frames = encoder_frames(SAMPLES)[None].copy()
     session = onnxruntime.InferenceSession(tmp_path / AUDIO_ENCODER_FOLDER / "audio_encoder.onnx")
     with torch.inference_mode():
-        exact = encoder(torch.from_numpy(SAMPLES)[None])[0].numpy()
-    stored = session.run(None, {"samples": SAMPLES[None]})[0][0]
+        exact = encoder(torch.from_numpy(frames))[0].numpy()
+    stored = session.run(None, {"frames": frames})[0][0]
     assert np.corrcoef(stored, exact)[0, 1] > 0.999
 
 

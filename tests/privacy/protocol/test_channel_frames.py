@@ -6,13 +6,7 @@ import pytest
 from ugsd_privacy.errors import ChannelClosed, FrameRejected, WireError
 from ugsd_privacy.keys.verifier import VerifierKey
 from ugsd_privacy.protocol import channel as channel_module
-from ugsd_privacy.protocol.channel import (
-    CONSTANT_FRAME_BYTES,
-    FRAME_BYTES,
-    ClientChannel,
-    ServerChannel,
-    TrafficShape,
-)
+from ugsd_privacy.protocol.channel import FRAME_BYTES, ClientChannel, ServerChannel
 from ugsd_privacy.protocol.messages import (
     MAX_MESSAGE_BYTES,
     MAX_STATE_DIM,
@@ -23,6 +17,7 @@ from ugsd_privacy.protocol.messages import (
     Verdict,
     encode,
 )
+from ugsd_privacy.protocol.traffic_shape import CONSTANT_FRAME_BYTES, TrafficShape
 
 from tests.privacy.protocol.channel_pairs import (
     Connect,

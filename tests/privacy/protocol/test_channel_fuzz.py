@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from ugsd_privacy.errors import ChannelClosed, FrameRejected, HandshakeFailed
 from ugsd_privacy.keys.verifier import VerifierKey
-from ugsd_privacy.protocol.channel import ClientChannel, ServerChannel, TrafficShape
+from ugsd_privacy.protocol.channel import ClientChannel, ServerChannel
+from ugsd_privacy.protocol.traffic_shape import TrafficShape
 
 KEY, OTHER = VerifierKey.generate(), VerifierKey.generate()
 

@@ -8,12 +8,8 @@ from hypothesis import strategies as st
 from ugsd_privacy.errors import FrameRejected, HandshakeFailed
 from ugsd_privacy.keys.verifier import VerifierKey
 from ugsd_privacy.protocol import channel as channel_module
-from ugsd_privacy.protocol.channel import (
-    FRAME_BYTES,
-    ClientChannel,
-    ServerChannel,
-    TrafficShape,
-)
+from ugsd_privacy.protocol.channel import FRAME_BYTES, ClientChannel, ServerChannel
+from ugsd_privacy.protocol.traffic_shape import TrafficShape
 
 from tests.privacy.protocol.channel_pairs import (
     ANSWER_BYTES,

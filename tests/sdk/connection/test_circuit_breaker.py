@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from ugsd_privacy.errors import LedgerUnavailable
-from ugsd_privacy.protocol.channel import TrafficShape
 from ugsd_privacy.protocol.messages import Refusal, RefusalCode
+from ugsd_privacy.protocol.traffic_shape import TrafficShape
 from ugsd_privacy.reasons import Reason, ReasonCode
 from ugsd_sdk.captioner import Captioner
 from ugsd_sdk.concurrency.smoothed_time import SmoothedTime

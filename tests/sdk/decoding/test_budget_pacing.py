@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from ugsd_privacy.budget import BudgetLimits, Usage
 from ugsd_privacy.ledger import NO_QUESTIONS, BudgetStanding, Questions
-from ugsd_privacy.protocol.channel import TrafficShape
 from ugsd_privacy.protocol.messages import AskedSlot, Disclosure
+from ugsd_privacy.protocol.traffic_shape import TrafficShape
 from ugsd_privacy.reasons import Reason, ReasonCode
 from ugsd_sdk.decoding.budget_pacing import BudgetPacer, PacedPolicy
 from ugsd_sdk.decoding.budget_price import Question

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ugsd_privacy.protocol.channel import TrafficShape
 from ugsd_privacy.protocol.messages import Disclosure
+from ugsd_privacy.protocol.traffic_shape import TrafficShape
 from ugsd_sdk.errors import ConfigError
 from ugsd_sdk.settings.config import Settings
 

@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 from ugsd_privacy.keys.verifier import VerifierKey
-from ugsd_privacy.protocol.channel import CONSTANT_FRAME_BYTES, TrafficShape
 from ugsd_privacy.protocol.messages import (
     Cover,
     Refusal,
@@ -19,6 +18,7 @@ from ugsd_privacy.protocol.messages import (
     decode_server_message,
     encode,
 )
+from ugsd_privacy.protocol.traffic_shape import CONSTANT_FRAME_BYTES, TrafficShape
 from ugsd_server.app import RunningServer, serve
 from ugsd_server.errors import ListenFailed
 from ugsd_server.settings import Settings
