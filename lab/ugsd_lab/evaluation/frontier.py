@@ -267,18 +267,17 @@ def _worst(leaks: Mapping[str, Identified], part: _Part) -> Identified:
 def _choices(
     recorded: Recorded, gate: Gate, asked: Outcomes, rates: Sequence[float]
 ) -> list[tuple[Float64, float | None]]:
-    """Return how often each caption asks, and the threshold for it, at every rate of a gate."""
+    """Return how often each caption asks, and the threshold for it, at every rate of a gate. Of
+    thresholds at which the same captions ask, the drafter's own is kept."""
     scores = gate.score(recorded, asked)
     if gate is not DEVICE_GATE:
         return [(asked_shares(scores, rate, recorded.weights), None) for rate in rates]
-    thresholds = {threshold_of(scores, rate, recorded.weights) for rate in rates if rate}
-    thresholds.add(round(recorded.threshold, 3))
+    own = round(recorded.threshold, 3)
+    thresholds = [own, *(threshold_of(scores, rate, recorded.weights) for rate in rates if rate)]
+    asking = {(scores >= one).tobytes(): one for one in reversed(thresholds)}
     return [
         (np.zeros(len(scores)), None),
-        *(
-            ((scores >= threshold).astype(np.float64), threshold)
-            for threshold in sorted(thresholds, reverse=True)
-        ),
+        *(((scores >= one).astype(np.float64), one) for one in sorted(asking.values())[::-1]),
     ]
 
 
