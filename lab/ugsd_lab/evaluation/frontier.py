@@ -39,6 +39,7 @@ from ugsd_lab.evaluation.frontier_gates import (
     threshold_of,
 )
 from ugsd_lab.evaluation.frontier_outcomes import (
+    DRAWS,
     EXPOSURES,
     Exposure,
     Outcomes,
@@ -137,9 +138,10 @@ def recorded_clips(
     progress: Progress,
     limit: int | None = None,
     exposures: Sequence[Exposure] = EXPOSURES,
+    draws: int = DRAWS,
 ) -> Recorded:
     """Caption the labelled clips of test speakers, at most ``limit`` of each after those of the
-    enrolment, without a question and with one.
+    enrolment, without a question and with one. With noise each question is asked ``draws`` times.
 
     Raises :class:`EvaluationError` if there are none.
     """
@@ -151,7 +153,7 @@ def recorded_clips(
         harness = EvaluationHarness(pair, Path(home))
         scored = harness.drafter.encode_clips(chosen, Stage(progress, "encoding", len(chosen)))
         truths = _truths(scored, cache, progress)
-        return record(harness, pair, scored, truths, exposures, progress)
+        return record(harness, pair, scored, truths, exposures, progress, draws=draws)
 
 
 def _truths(clips: Sequence[Clip], cache: Path, progress: Progress) -> dict[str, Truth]:

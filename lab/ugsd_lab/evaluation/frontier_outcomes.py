@@ -32,13 +32,13 @@ if TYPE_CHECKING:
 
     from ugsd_lab.models.embeddings import Progress
 
-__all__ = ["EXPOSURES", "SIGMAS", "Exposure", "Outcomes", "Recorded", "record"]
+__all__ = ["DRAWS", "EXPOSURES", "SIGMAS", "Exposure", "Outcomes", "Recorded", "record"]
 
 Float64 = NDArray[np.float64]
 
 SIGMAS = (0.1, 0.25, 0.5, 1.0)
 """Noise on states, in clip norms."""
-_DRAWS = 3
+DRAWS = 2
 """How often a question with noise is asked, since the device's noise cannot be repeated."""
 
 
@@ -114,7 +114,7 @@ def record(
     exposures: Sequence[Exposure],
     progress: Progress,
     *,
-    draws: int = _DRAWS,
+    draws: int = DRAWS,
 ) -> Recorded:
     """Caption the labelled ``clips``, which the harness has encoded, without a question and with
     one at each exposure; ``truths`` has what the captions may claim, by clip id."""

@@ -60,7 +60,13 @@ def clips() -> list[Clip]:
 @pytest.fixture(scope="module")
 def recorded(clips: list[Clip], measures: Path) -> Recorded:
     return recorded_clips(
-        clips, PAIR, cache=measures, progress=lambda *_: None, limit=4, exposures=[SUMMARY, NOISED]
+        clips,
+        PAIR,
+        cache=measures,
+        progress=lambda *_: None,
+        limit=4,
+        exposures=[SUMMARY, NOISED],
+        draws=1,
     )
 
 
