@@ -22,7 +22,8 @@ POPULATION = Population(
 def figures(emotion: float, leakage: float = 0.0, sent: float = 0.0) -> SettingFigures:
     """Return the figures of a setting that asks about the share ``sent`` of captions."""
     return SettingFigures(
-        emotion=emotion, emotion_low=emotion, emotion_high=emotion, claims=0.9, claims_low=0.9,
+        emotion=emotion, emotion_low=emotion, emotion_high=emotion, gain=round(emotion - 0.5, 3),
+        gain_low=0.0, gain_high=0.5, claims=0.9, claims_low=0.9,
         claims_high=0.9, asked=sent, tokens=5 * sent, numbers=6 * sent, bytes_sent=128 * sent,
         p50_ms=50.0, leakage=leakage, leakage_low=leakage, leakage_high=leakage,
     )  # fmt: skip

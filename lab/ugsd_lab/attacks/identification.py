@@ -16,7 +16,7 @@ from ugsd_lab.attacks.learning import FULL, TrainingBudget
 from ugsd_lab.attacks.observations import Enrolment, Tried
 from ugsd_lab.attacks.speakers import IDENTIFICATION, attack_speakers
 from ugsd_lab.attacks.study import Target
-from ugsd_lab.evaluation.frontier import Identified
+from ugsd_lab.evaluation.frontier_figures import Identified
 from ugsd_lab.evaluation.frontier_outcomes import Exposure
 from ugsd_lab.models.embeddings import Progress
 

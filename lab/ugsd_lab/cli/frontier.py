@@ -23,7 +23,7 @@ from ugsd_lab.cli.progress import shown_progress
 if TYPE_CHECKING:
     from ugsd_lab.data.corpora import Clip
     from ugsd_lab.evaluation import Pair
-    from ugsd_lab.evaluation.frontier import Identified
+    from ugsd_lab.evaluation.frontier_figures import Identified
     from ugsd_lab.evaluation.frontier_outcomes import Exposure
     from ugsd_lab.models.embeddings import Progress
 

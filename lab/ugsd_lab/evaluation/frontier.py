@@ -11,7 +11,6 @@ import json
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -31,6 +30,13 @@ from ugsd_lab.data.corpora import Clip, read_samples
 from ugsd_lab.data.prosody import measure_all
 from ugsd_lab.errors import EvaluationError
 from ugsd_lab.evaluation.claim_truth import LevelBorders, Truth, label_truth, recording_truth
+from ugsd_lab.evaluation.frontier_figures import (
+    Identified,
+    attacked,
+    figures_of,
+    parts_of,
+    populations_of,
+)
 from ugsd_lab.evaluation.frontier_gates import (
     DEVICE_GATE,
     GATES,
@@ -47,7 +53,6 @@ from ugsd_lab.evaluation.frontier_outcomes import (
     record,
 )
 from ugsd_lab.evaluation.independent_prosody import independent_prosody
-from ugsd_lab.evaluation.intervals import Measure, draws, interval, sums_by_speaker
 from ugsd_lab.evaluation.pairs import Pair
 from ugsd_lab.evaluation.study import limited
 from ugsd_lab.evaluation.systems import EvaluationHarness, Stage
@@ -58,7 +63,6 @@ if TYPE_CHECKING:
 __all__ = [
     "RATES",
     "Frontier",
-    "Identified",
     "Point",
     "frontier_of",
     "measured_frontier",
@@ -70,21 +74,7 @@ Float64 = NDArray[np.float64]
 
 RATES = (0.0, 0.1, 0.25, 0.5, 0.75, 1.0)
 """Shares of the captions that ask; both domains count the same."""
-_DECIMALS = 4
-_FEW_SPEAKERS = 2
 _VERIFIER_GRAPH = "verifier.onnx"
-
-
-@dataclass(frozen=True)
-class Identified:
-    """How much better than guessing the speaker of a question is identified."""
-
-    corpus: str
-    speakers: int
-    advantage: float
-    """0 at chance, 1 always right."""
-    low: float
-    high: float
 
 
 @dataclass(frozen=True)
@@ -182,88 +172,23 @@ def frontier_of(
 
     ``leaks`` has how well speakers are identified, by exposure and corpus.
     """
-    parts = _parts(recorded)
+    parts = parts_of(recorded)
+    by_domain = attacked(parts, leaks)
     points = []
     for exposure, asked in recorded.asked.items():
-        worst = {name: _worst(leaks[exposure], part) for name, part in parts.items()}
+        own = {name: some[exposure] for name, some in by_domain.items()}
         for gate in gates:
-            for shares, threshold in _choices(recorded, gate, asked, rates):
-                points.append(
-                    Point(
-                        gate.name,
-                        float(shares @ recorded.weights),
-                        threshold,
-                        exposure,
-                        _figures(recorded, parts, shares, asked, worst),
-                    )
+            points += [
+                Point(
+                    gate.name,
+                    float(shares @ recorded.weights),
+                    threshold,
+                    exposure,
+                    figures_of(recorded, parts, shares, asked, own),
                 )
-    some = next(iter(leaks.values()))
-    populations: dict[Domain, Population] = {
-        name: part.population(_worst(some, part)) for name, part in parts.items()
-    }
-    if len(parts) > 1:
-        populations["both"] = _together(list(populations.values()))
-    return Frontier(populations, tuple(points))
-
-
-@dataclass(frozen=True)
-class _Part:
-    """The captions of one domain."""
-
-    rows: NDArray[np.int64]
-    corpora: tuple[str, ...]
-    speakers: tuple[str, ...]
-    seed: int
-    """Speakers of different domains are drawn independently."""
-
-    @cached_property
-    def draws(self) -> NDArray[np.int64]:
-        return draws(len(set(self.speakers)), seed=self.seed)
-
-    def population(self, attacked: Identified) -> Population:
-        return Population(
-            corpora=self.corpora,
-            captions=len(self.rows),
-            speakers=len(set(self.speakers)),
-            attacked=attacked.corpus,
-            attacked_speakers=attacked.speakers,
-        )
-
-
-def _parts(recorded: Recorded) -> dict[Domain, _Part]:
-    parts: dict[Domain, _Part] = {}
-    names: tuple[Domain, Domain] = ("in", "out")
-    for seed, (name, is_in) in enumerate(zip(names, (True, False), strict=True)):
-        rows = np.flatnonzero(recorded.in_domain == is_in)
-        if len(rows):
-            parts[name] = _Part(
-                rows,
-                tuple(dict.fromkeys(recorded.corpora[row] for row in rows)),
-                tuple(recorded.speakers[row] for row in rows),
-                seed,
-            )
-    return parts
-
-
-def _together(parts: Sequence[Population]) -> Population:
-    return Population(
-        corpora=tuple(name for part in parts for name in part.corpora),
-        captions=sum(part.captions for part in parts),
-        speakers=sum(part.speakers for part in parts),
-        attacked=" and ".join(part.attacked for part in parts),
-        attacked_speakers=sum(part.attacked_speakers for part in parts),
-    )
-
-
-def _worst(leaks: Mapping[str, Identified], part: _Part) -> Identified:
-    """Return the strongest identification on the domain's corpora. One of two speakers counts only
-    if there is no other, because it says little about other people."""
-    own = [one for name, one in leaks.items() if name in part.corpora]
-    if not own:
-        raise EvaluationError(
-            f"speakers of {', '.join(part.corpora)} were not attacked: at least two are needed"
-        )
-    return max(own, key=lambda one: (one.speakers > _FEW_SPEAKERS, one.advantage))
+                for shares, threshold in _choices(recorded, gate, asked, rates)
+            ]
+    return Frontier(populations_of(parts, by_domain), tuple(points))
 
 
 def _choices(
@@ -281,97 +206,6 @@ def _choices(
         (np.zeros(len(scores)), None),
         *(((scores >= one).astype(np.float64), one) for one in sorted(asking.values())[::-1]),
     ]
-
-
-def _figures(
-    recorded: Recorded,
-    parts: Mapping[Domain, _Part],
-    shares: Float64,
-    asked: Outcomes,
-    leaks: Mapping[Domain, Identified],
-) -> dict[Domain, SettingFigures]:
-    mixed = {
-        name: _Mixture(recorded, part, shares, asked, leaks[name]) for name, part in parts.items()
-    }
-    figures = {name: one.figures() for name, one in mixed.items()}
-    if len(mixed) > 1:
-        figures["both"] = _mean_of(list(mixed.values()), list(figures.values()))
-    return figures
-
-
-@dataclass(frozen=True)
-class _Mixture:
-    """The captions of one domain, each a mixture of its unasked and its asked version."""
-
-    recorded: Recorded
-    part: _Part
-    shares: Float64
-    asked_outcomes: Outcomes
-    leak: Identified
-
-    def mean(self, field: str) -> float:
-        return float(self._values(field).mean())
-
-    def emotion(self) -> Measure:
-        ones = np.ones(len(self.part.rows))
-        return self._ratio(self._values("emotion"), ones)
-
-    def claims(self) -> Measure:
-        return self._ratio(self._values("right_claims"), self._values("claims"))
-
-    @property
-    def asked(self) -> float:
-        return float(self.shares[self.part.rows].mean())
-
-    def p50_ms(self) -> float:
-        """Return the median time if each caption takes either time as often as it asks or not."""
-        rows, shares = self.part.rows, self.shares[self.part.rows]
-        alone, asked = self.recorded.alone.total_ms[rows], self.asked_outcomes.total_ms[rows]
-        times, weights = np.concatenate([alone, asked]), np.concatenate([1 - shares, shares])
-        order = np.argsort(times, kind="stable")
-        below = np.cumsum(weights[order])
-        return float(times[order][np.searchsorted(below, below[-1] / 2)])
-
-    def figures(self) -> SettingFigures:
-        emotion, claims = self.emotion(), self.claims()
-        emotion_low, emotion_high = interval(emotion.redrawn(self.part.draws))
-        claims_low, claims_high = interval(claims.redrawn(self.part.draws))
-        return _rounded(
-            emotion=emotion.value, emotion_low=emotion_low, emotion_high=emotion_high,
-            claims=claims.value, claims_low=claims_low, claims_high=claims_high,
-            asked=self.asked,
-            tokens=self.mean("tokens"), numbers=self.mean("numbers"),
-            bytes_sent=self.mean("bytes_sent"), p50_ms=self.p50_ms(),
-            leakage=self.asked * max(0.0, self.leak.advantage),
-            leakage_low=self.asked * max(0.0, self.leak.low),
-            leakage_high=self.asked * max(0.0, self.leak.high),
-        )  # fmt: skip
-
-    def _values(self, field: str) -> Float64:
-        rows, shares = self.part.rows, self.shares[self.part.rows]
-        alone, asked = getattr(self.recorded.alone, field), getattr(self.asked_outcomes, field)
-        values: Float64 = (1 - shares) * alone[rows] + shares * asked[rows]
-        return values
-
-    def _ratio(self, above: Float64, below: Float64) -> Measure:
-        sums = sums_by_speaker(self.part.speakers, np.stack([above, below], axis=1))
-        return Measure(sums, lambda both: float(both[0] / both[1]) if both[1] else float("nan"))
-
-
-def _mean_of(parts: Sequence[_Mixture], figures: Sequence[SettingFigures]) -> SettingFigures:
-    """Return the mean over domains, which have the same weight; the larger leakage of them."""
-    dumped = [one.model_dump() for one in figures]
-    means = {name: float(np.mean([one[name] for one in dumped])) for name in dumped[0]}
-    for name in ("emotion", "claims"):
-        drawn = [getattr(part, name)().redrawn(part.part.draws) for part in parts]
-        means[f"{name}_low"], means[f"{name}_high"] = interval(np.mean(drawn, axis=0))
-    worst = max(dumped, key=lambda one: one["leakage"])
-    means |= {name: worst[name] for name in ("leakage", "leakage_low", "leakage_high")}
-    return _rounded(**means)
-
-
-def _rounded(**values: float) -> SettingFigures:
-    return SettingFigures(**{name: round(value, _DECIMALS) for name, value in values.items()})
 
 
 # -- the file beside the drafter

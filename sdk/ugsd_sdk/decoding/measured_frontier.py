@@ -40,6 +40,7 @@ Domain = Literal["in", "out", "both"]
 """Speech like that on which the drafter was trained, other speech, or both with equal weight."""
 
 _Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+_Difference = Annotated[float, Field(ge=-1, le=1, allow_inf_nan=False)]
 _Amount = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 _Count = Annotated[int, Field(ge=0)]
 
@@ -69,6 +70,10 @@ class SettingFigures(StrictModel):
     emotion_low: _Share
     emotion_high: _Share
     """95 % interval over speakers."""
+    gain: _Difference
+    """``emotion`` minus that of the drafter alone, on the same captions."""
+    gain_low: _Difference
+    gain_high: _Difference
     claims: _Share
     """Share of all claims, about the emotion and about what was measured, that are right."""
     claims_low: _Share

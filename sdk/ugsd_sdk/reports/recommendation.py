@@ -171,8 +171,9 @@ class Recommendation:
             yield "of privacy nothing: nothing is sent"
         else:
             yield (
-                f"of privacy {_costs(self.chosen, own)}, for {own.emotion - least.emotion:+.2f} of "
-                f"quality: {_name(self.most_private)} gave {_emotion(least)}"
+                f"of privacy {_costs(self.chosen, own)}, for {own.gain:+.2f} ({own.gain_low:+.2f} "
+                f"to {own.gain_high:+.2f}) of quality: {_name(self.most_private)} gave "
+                f"{_emotion(least)}" + "; this may be chance" * (own.gain_low <= 0)
             )
 
 

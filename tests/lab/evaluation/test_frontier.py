@@ -17,12 +17,12 @@ from ugsd_lab.errors import EvaluationError
 from ugsd_lab.evaluation import Pair, study
 from ugsd_lab.evaluation.frontier import (
     Frontier,
-    Identified,
     frontier_of,
     measured_frontier,
     recorded_clips,
     write_measured,
 )
+from ugsd_lab.evaluation.frontier_figures import Identified
 from ugsd_lab.evaluation.frontier_gates import GATES, asked_shares, threshold_of
 from ugsd_lab.evaluation.frontier_outcomes import Exposure, Outcomes, Recorded
 from ugsd_lab.evaluation.frontier_plot import draw_frontier

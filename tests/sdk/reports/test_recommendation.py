@@ -112,7 +112,10 @@ def test_what_is_given_up_lies_between_both_ends() -> None:
     text = " ".join(found.text().split())
     assert "of quality 0.10: threshold 0.5 with no noise gave 0.70" in text
     assert "of privacy leakage 0.050, epsilon 6." in text
-    assert "for +0.10 of quality: the drafter alone gave 0.50" in text
+    assert (
+        "for +0.10 (+0.00 to +0.50) of quality: the drafter alone gave 0.50 (0.50 to 0.50); this "
+        in text
+    )
     assert "a guarantee of privacy" in text
     best = " ".join(recommended(Wish(), FRONTIER).text().split())
     assert "of quality nothing" in best
