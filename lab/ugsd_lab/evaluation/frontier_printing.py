@@ -26,8 +26,8 @@ DOMAIN_NAMES: Mapping[Domain, str] = {
     "in": "in-domain", "out": "out-of-domain", "both": "both domains"
 }  # fmt: skip
 _COLUMNS = (
-    "threshold", "disclosure", "sigma", "epsilon", "emotion (95 %)", "claims (95 %)", "asked",
-    "tokens", "numbers", "bytes", "p50 ms", "leakage (95 %)",
+    "threshold", "disclosure", "sigma", "epsilon", "emotion (95 %)", "gain (95 %)",
+    "claims (95 %)", "asked", "tokens", "numbers", "bytes", "p50 ms", "leakage (95 %)",
 )  # fmt: skip
 _GATE_COLUMNS = ("gate", "asked", "emotion (95 %)", "bytes")
 _TEXT = {"threshold", "disclosure", "gate"}
@@ -85,6 +85,7 @@ def _cells(one: MeasuredSetting, own: SettingFigures) -> list[str]:
         "none" if one.sigma is None else f"{one.sigma:g}",
         _epsilon(one.epsilon),
         _range(own.emotion, own.emotion_low, own.emotion_high),
+        f"{own.gain:+.2f} ({own.gain_low:+.2f} to {own.gain_high:+.2f})",
         _range(own.claims, own.claims_low, own.claims_high),
         f"{own.asked:.2f}",
         f"{own.tokens:.2f}",
@@ -134,8 +135,9 @@ def _notes(measured: MeasuredFrontier) -> Iterator[str]:
         )
     yield (
         "All figures are means over captions, asked about or not. Emotion: captions that name the "
-        "right emotion and no other. Claims: right claims among those that can be checked, about "
-        "the emotion and about what the device measured. Both domains count the same."
+        "right emotion and no other. Gain: that, less the drafter alone on the same captions. "
+        "Claims: right claims among those that can be checked, about the emotion and about what "
+        "the device measured. Both domains count the same."
     )
     yield (
         "Leakage: how much better than guessing the strongest attacker identifies the speaker of a "
