@@ -1,7 +1,7 @@
 """How much better than chance attackers identify the speaker of a question, by what it discloses.
 
-This is the attack of ``ugsd-lab attack`` that guesses which of a few people speaks, on captions that
-share one profile of minimum enrolment: of all enrolled speakers, theirs are the easiest to tell.
+This is the attack of ``ugsd-lab attack`` that guesses which of a few people speaks, on captions
+that share one profile of minimum enrolment: of all enrolled speakers, theirs are easiest to tell.
 """
 
 from __future__ import annotations

@@ -110,7 +110,7 @@ def _leaks(
     exposures: Sequence[Exposure],
     embeddings: Path | None,
     progress: Progress,
-) -> dict[Exposure, Mapping[str, Identified]]:
+) -> Mapping[Exposure, Mapping[str, Identified]]:
     """Attack questions at each exposure, and return how well speakers are identified."""
     from ugsd_lab.attacks.identification import identifications
     from ugsd_lab.attacks.study import prepare
