@@ -56,7 +56,7 @@ def draw_frontier(path: Path, frontier: Frontier) -> None:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    domains: list[Domain] = [name for name in frontier.populations if name != "both"]
+    domains = list(frontier.populations)
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(_WIDTH_INCHES, _ROW_INCHES * len(domains)), layout="constrained")
         FigureCanvasAgg(figure)

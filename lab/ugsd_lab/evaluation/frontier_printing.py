@@ -62,7 +62,7 @@ def _tables(frontier: Frontier, measured: MeasuredFrontier) -> list[TextTable]:
     domains = list(measured.populations)
     return [
         *(_settings(measured, domain) for domain in domains),
-        *(_gates(frontier, domain) for domain in domains if domain != "both"),
+        *(_gates(frontier, domain) for domain in domains),
     ]
 
 
@@ -85,7 +85,7 @@ def _cells(one: MeasuredSetting, own: SettingFigures) -> list[str]:
         "none" if one.sigma is None else f"{one.sigma:g}",
         _epsilon(one.epsilon),
         _range(own.emotion, own.emotion_low, own.emotion_high),
-        f"{own.gain:+.2f} ({own.gain_low:+.2f} to {own.gain_high:+.2f})",
+        _range(own.gain, own.gain_low, own.gain_high, sign="+"),
         _range(own.claims, own.claims_low, own.claims_high),
         f"{own.asked:.2f}",
         f"{own.tokens:.2f}",
@@ -102,8 +102,9 @@ def _epsilon(epsilon: float) -> str:
     return f"{epsilon:.0f}, noise" if epsilon > _MOST_PRIVATE else f"{epsilon:g}"
 
 
-def _range(value: float, low: float, high: float, digits: int = 2) -> str:
-    return f"{value:.{digits}f} ({low:.{digits}f} to {high:.{digits}f})"
+def _range(value: float, low: float, high: float, digits: int = 2, *, sign: str = "") -> str:
+    shown, *bounds = (f"{round(one, digits) + 0.0:{sign}.{digits}f}" for one in (value, low, high))
+    return f"{shown} ({' to '.join(bounds)})"
 
 
 def _gates(frontier: Frontier, domain: Domain) -> TextTable:
