@@ -108,7 +108,9 @@ def _draw_noises(axes: Axes, frontier: Frontier, domain: Domain) -> None:
             **{"linewidth": 1.4, "markersize": 4.5, **_NOISES[number % len(_NOISES)]},
         )
     axes.set_title(f"{DOMAIN_NAMES[domain]}: the device's gate, by noise", fontsize=8)
-    axes.set_xlabel(f"leakage: identifying a speaker of {frontier.populations[domain].attacked}")
+    speakers = f"identifying a speaker of {frontier.populations[domain].attacked}"
+    larger = ", the larger" if domain == "both" else ""
+    axes.set_xlabel(f"leakage: {speakers}{larger}")
     _finish(axes)
 
 

@@ -151,7 +151,8 @@ class Recommendation:
         yield (
             f"leakage: {own.leakage:.3f} ({own.leakage_low:.3f} to {own.leakage_high:.3f}), how "
             f"much better than guessing an attacker identified the speaker of a caption, "
-            f"{_OF_EVERY_CAPTION} ({population.attacked}, {population.attacked_speakers} speakers)"
+            f"{_OF_EVERY_CAPTION} ({population.attacked}, {population.attacked_speakers} speakers"
+            f"{'; the larger of the two' * (self.wish.domain == 'both')})"
         )
         yield f"time: half of the captions within {own.p50_ms:.0f} ms, without a network"
 
