@@ -73,7 +73,7 @@ def _settings(measured: MeasuredFrontier, domain: Domain) -> TextTable:
         _COLUMNS,
         [_cells(one, one.figures[domain]) for one in own],
         f"{DOMAIN_NAMES[domain]} ({', '.join(population.corpora)}): {len(own)} settings that no "
-        f"other beats; {len(measured.settings) - len(own)} more are beaten",
+        f"other beats; {len(measured.settings) - len(own)} more are beaten or equal",
         left=_TEXT,
     )
 

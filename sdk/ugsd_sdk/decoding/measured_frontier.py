@@ -185,9 +185,10 @@ class MeasuredFrontier(StrictModel):
         return found
 
     def undominated(self, domain: Domain) -> list[MeasuredSetting]:
-        """Return the settings that no other one dominates."""
+        """Return the settings that no other one dominates; of equal ones the first."""
+        different = {one._costs(domain): one for one in reversed(self.settings)}
         return [
             one
-            for one in self.settings
+            for one in different.values()
             if not any(other.dominates(one, domain) for other in self.settings)
         ]
