@@ -57,7 +57,9 @@ GENERATED = {
     "decisions/index.md": set(),
 }
 """Maps pages that only the site has to the headings that others link to."""
-HARMLESS = r"ugsd (audit (show|verify)|budget|profile|privacy explain)( |$)|ugsd-server keygen"
+HARMLESS = (
+    r"ugsd (audit (show|verify)|budget|profile|privacy (explain|recommend))( |$)|ugsd-server keygen"
+)
 """Matches commands that can run by themselves in an empty home folder."""
 
 pages = pytest.mark.parametrize("page", PAGES, ids=name_of)

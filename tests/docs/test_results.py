@@ -9,6 +9,7 @@ import pytest
 from ugsd_lab.data.corpora import load_corpora
 from ugsd_lab.evaluation import Pair, evaluate
 from ugsd_lab.training.starter import STARTER_DRAFTER, load_norms
+from ugsd_sdk.decoding.measured_frontier import MeasuredFrontier
 
 from tests.docs.documents import CARDS, PAGES, README, ROOT, name_of, text_of
 
@@ -73,6 +74,23 @@ def test_readme_quotes_the_results() -> None:
         (corpus,) = [one for one in CORPORA if speech.lower().startswith(one)]
         row = table_of(corpus)[system]
         assert numbers == [row["emotion"], row["tokens sent"], row["round trips"]]
+
+
+@pytest.mark.parametrize("drafter", ["starter", "free"])
+def test_frontier_page_has_the_bundled_settings(drafter: str) -> None:
+    measured = MeasuredFrontier.load(STARTER_DRAFTER.parent / drafter)
+    section = text_of(RESULTS / "frontier.md").partition(f"\n## {drafter.title()}\n")[2]
+    title, _, table = section.partition("**both domains (")[2].partition("\n\n")
+    header, _, *rows = first_table(table.splitlines())
+    best = sorted(measured.undominated("both"), key=lambda one: one.exposure("both"))
+    assert f"{len(best)} settings that no other beats" in title
+    assert len(rows) == len(best)
+    for row, one in zip(rows, best, strict=True):
+        cells, own = dict(zip(header, row, strict=True)), one.figures["both"]
+        assert cells["threshold"] in {"never asks", f"{one.threshold or 0:g}"}
+        assert cells["emotion (95 %)"].startswith(f"{own.emotion:.2f} (")
+        assert cells["leakage (95 %)"].startswith(f"{own.leakage:.3f} (")
+        assert cells["bytes"] == f"{own.bytes_sent:.0f}"
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name_of)

@@ -52,6 +52,7 @@ from ugsd_sdk.cli.audit.verify import _proof_of
 from ugsd_sdk.cli.clips import read_clips
 from ugsd_sdk.connection.embedded import EmbeddedVerifier
 from ugsd_sdk.connection.trust import TrustedRoot
+from ugsd_sdk.decoding.measured_frontier import MeasuredFrontier
 from ugsd_sdk.decoding.risk_calibration import RiskCalibration
 from ugsd_sdk.decoding.uncertainty import RejectionPredictor, _RejectionPredictorFile
 from ugsd_sdk.drafter.bundle import DrafterBundle, DrafterDescription
@@ -255,6 +256,10 @@ IN_FILES: dict[str, tuple[Any, Callable[[Any, Path], object]]] = {
     "risk calibration": (
         file_of(STARTER, "quality.json", RiskCalibration) | {"weights": {}},  # of the empty folder
         from_file(lambda path: RiskCalibration.load(path.parent), "quality.json"),
+    ),
+    "measured frontier": (
+        file_of(STARTER, "frontier.json", MeasuredFrontier) | {"weights": {}},
+        from_file(lambda path: MeasuredFrontier.load(path.parent), "frontier.json"),
     ),
     "seen": (
         {"serial": 1, "latest_s": 1},

@@ -35,9 +35,7 @@ def require_corpora(folder: Path, corpora: Collection[str]) -> None:
     own = DRAFTERS.get(folder.name, DRAFTERS[STARTER]).projected
     missing = sorted({*own} - {*corpora})
     if missing:
-        raise EvaluationError(
-            f"the frontier needs {', '.join(missing)}: name the folder with --data"
-        )
+        raise EvaluationError(f"--states needs {', '.join(missing)}: name the folder with --data")
 
 
 def material_of(

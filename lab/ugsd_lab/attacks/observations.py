@@ -19,6 +19,7 @@ from ugsd_sdk.profile.speaker_profile import EMPTY_PROFILE, ClipVoice, SpeakerPr
 from ugsd_lab.attacks.disclosures import (
     Disclosed,
     EmbeddingDrafter,
+    ReplayedDraft,
     StateEncoder,
     disclosed_of,
     draft_of,
@@ -30,10 +31,11 @@ from ugsd_lab.models.embeddings import Progress
 __all__ = [
     "EMBEDDING",
     "Disclosures",
+    "Drafts",
     "Enrolment",
     "Observation",
     "Tried",
-    "disclose",
+    "draft_clips",
     "drawn_profiles",
 ]
 
@@ -161,34 +163,50 @@ class Disclosures:
         return Observation(str(disclosure), str(self.known), readings)
 
 
-def disclose(
+@dataclass(frozen=True)
+class Drafts:
+    """What the drafter wrote of every clip with one enrolment, before anything is disclosed."""
+
+    known: Enrolment
+    info: DrafterInfo
+    drafts: Sequence[ReplayedDraft]
+    plans: Sequence[Mapping[Slot, str]]
+    """The value of each measured slot that the whole caption states."""
+
+    def disclosed(
+        self, disclosures: Sequence[Disclosure], *, sigma: float | None = None
+    ) -> Disclosures:
+        """Compute what the clips disclose at each of ``disclosures``, with noise of ``sigma`` on
+        states, or none."""
+        encode = StateEncoder(sigma)
+        said: list[Mapping[Slot, str]] = []
+        sent: dict[Disclosure, list[Mapping[Slot, str]]] = {one: [] for one in disclosures}
+        disclosed: dict[Disclosure, list[Disclosed]] = {one: [] for one in disclosures}
+        for draft, plan in zip(self.drafts, self.plans, strict=True):
+            for disclosure, clips in disclosed.items():
+                clips.append(disclosed_of(draft, self.info, disclosure, encode))
+                sent[disclosure].append(_emotion_in(clips[-1].tokens, self.info))
+            said.append({**_emotion_in(draft.tokens, self.info), **plan})
+        return Disclosures(self.known, said, sent, disclosed)
+
+
+def draft_clips(
     drafter: EmbeddingDrafter,
     voices: Voices,
     measured: Measured,
     embedding: Float32,
     known: Enrolment,
-    disclosures: Sequence[Disclosure],
     progress: Progress,
-    *,
-    sigma: float | None = None,
-) -> Disclosures:
-    """Draft every clip and compute what it discloses at each of ``disclosures``, with noise of
-    ``sigma`` on states, or none."""
-    info, encode = drafter.info, StateEncoder(sigma)
+) -> Drafts:
+    """Draft every clip with one enrolment."""
     profiles = drawn_profiles(voices, embedding, known)
     conditioned = list(map(drafter.condition, embedding, profiles))
     plans = plans_of(voices, measured, conditioned, enrolled=known.clips > 0)
-    said: list[Mapping[Slot, str]] = []
-    sent: dict[Disclosure, list[Mapping[Slot, str]]] = {one: [] for one in disclosures}
-    disclosed: dict[Disclosure, list[Disclosed]] = {disclosure: [] for disclosure in disclosures}
+    drafts = []
     for done, (one, plan) in enumerate(zip(conditioned, plans, strict=True), 1):
-        draft = draft_of(drafter, replace(one, plan=plan))
-        for disclosure, clips in disclosed.items():
-            clips.append(disclosed_of(draft, info, disclosure, encode))
-            sent[disclosure].append(_emotion_in(clips[-1].tokens, info))
-        said.append({**_emotion_in(draft.tokens, info), **plan.values})
+        drafts.append(draft_of(drafter, replace(one, plan=plan)))
         progress(f"drafting, profile {known}", done, len(profiles), "")
-    return Disclosures(known, said, sent, disclosed)
+    return Drafts(known, drafter.info, drafts, [plan.values for plan in plans])
 
 
 def _emotion_in(tokens: Sequence[int], info: DrafterInfo) -> dict[Slot, str]:

@@ -8,8 +8,7 @@ from typing import Any
 
 from ugsd_lab.attacks.candidates import SCORES_ONLY
 from ugsd_lab.attacks.frontier import Row, pareto, picks
-from ugsd_lab.errors import EvaluationError
-from ugsd_lab.evaluation.plots import METADATA, STYLE, check_picture
+from ugsd_lab.evaluation.plots import STYLE, check_picture, save_picture
 
 __all__ = ["draw_frontier"]
 
@@ -75,8 +74,4 @@ def draw_frontier(path: Path, rows: Sequence[Row]) -> None:
         axes.grid(color="#dddddd", linewidth=0.6)
         axes.set_axisbelow(True)
         axes.legend(loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False)
-        suffix = path.suffix.lower()
-        try:
-            figure.savefig(path, format=suffix[1:], dpi=150, metadata=METADATA[suffix])
-        except OSError as error:
-            raise EvaluationError(f"{path}: {error.strerror}; name another file") from error
+        save_picture(figure, path)

@@ -27,10 +27,11 @@ from ugsd_lab.attacks.learning import FULL, QUICK, TrainingBudget
 from ugsd_lab.attacks.observations import (
     EMBEDDING,
     Disclosures,
+    Drafts,
     Enrolment,
     Observation,
     Tried,
-    disclose,
+    draft_clips,
 )
 from ugsd_lab.attacks.said import Measured, measure_clips
 from ugsd_lab.attacks.speakers import attack_speakers
@@ -67,6 +68,12 @@ class Target:
         """Return folds by corpus; corpora with fewer than two speakers to attack are left out."""
         found = {name: folds_of(self.voices, name, self.in_domain) for name in self.voices.corpora}
         return {name: folds for name, folds in found.items() if folds}
+
+    def drafts(self, known: Enrolment, progress: Progress) -> Drafts:
+        """Draft every clip with one enrolment."""
+        return draft_clips(
+            self.drafter, self.voices, self.measured, self.outputs.embeddings, known, progress
+        )
 
 
 def prepare(
@@ -119,10 +126,7 @@ def attack(
     notes = list(_notes(target, sigma))
     for number, one in enumerate(known):
         levels = [_DEFAULT] if quick or number else disclosures
-        disclosed = disclose(
-            target.drafter, target.voices, target.measured, target.outputs.embeddings, one,
-            levels, progress, sigma=sigma,
-        )  # fmt: skip
+        disclosed = target.drafts(one, progress).disclosed(levels, sigma=sigma)
         for level in levels:
             seen = disclosed.observation(level, target.vocabulary)
             findings += study.findings(seen, disclosed)

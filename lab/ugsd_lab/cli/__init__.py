@@ -7,7 +7,17 @@ from collections.abc import Sequence
 import typer
 from ugsd_privacy.output.terminal import print_error, run_app
 
-from ugsd_lab.cli import attack, bench, calibrate_risk, captions, claims, evaluate, fuzz, train
+from ugsd_lab.cli import (
+    attack,
+    bench,
+    calibrate_risk,
+    captions,
+    claims,
+    evaluate,
+    frontier,
+    fuzz,
+    train,
+)
 
 __all__ = ["main"]
 
@@ -28,6 +38,7 @@ train.register(_app)
 evaluate.register(_app)
 claims.register(_app)
 attack.register(_app)
+frontier.register(_app)
 fuzz.register(_app)
 calibrate_risk.register(_app)
 bench.register(_app)

@@ -38,8 +38,8 @@ def register(app: typer.Typer) -> None:
 def attack(
     data: DataFolder = None,
     drafter: DrafterName = "starter",
-    frontier: Annotated[
-        bool, typer.Option("--frontier", help="Compare ways of making states instead.")
+    states: Annotated[
+        bool, typer.Option("--states", help="Compare ways of making states instead.")
     ] = False,
     quick: Annotated[
         bool,
@@ -47,7 +47,7 @@ def attack(
     ] = False,
     plot: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="Draw the frontier: .svg or .png. Needs --frontier."),
+        typer.Option(metavar="FILE", help="With --states: draw them, .svg or .png."),
     ] = None,
     disclosure: Annotated[
         list[str] | None,
@@ -95,14 +95,14 @@ def attack(
 
     disclosures = _disclosures_named(disclosure or ())
     require_one_output(as_json=as_json, markdown=markdown)
-    _require_consistent(frontier=frontier, plot=plot, write=write, noise=noise)
+    _require_consistent(states=states, plot=plot, write=write, noise=noise)
     pair = pair_of(drafter)
     with shown_progress() as progress:
         clips = load_corpora(None if quick else data)
-        if frontier:
+        if states:
             require_corpora(pair.drafter, {clip.corpus for clip in clips})
         target = prepare(clips, pair.drafter, pair.in_domain, cache, progress)
-        if frontier:
+        if states:
             # Each of the many ways trains its own attackers and conditioning network.
             effort = QUICK if quick else TrainingBudget(steps=_FRONTIER_STEPS)
             material = material_of(target, cache, progress, quick=quick)
@@ -116,40 +116,40 @@ def attack(
                 else attack_traffic(target, progress)
             )
             report = report.with_findings(traffic, [TRAFFIC_NOTE])
-    if frontier and plot is not None:
+    if states and plot is not None:
         draw_frontier(plot, rows)
     if write:
         write_leakage(report, pair.drafter, _command(drafter, data, disclosures, quick=quick))
     if as_json:
-        found = ways.as_json(rows) if frontier else findings_as_json(report)
+        found = ways.as_json(rows) if states else findings_as_json(report)
         print_json(json.dumps(found, indent=1))
     elif markdown:
-        text = printing.frontier_markdown(rows) if frontier else printing.as_markdown(report)
+        text = printing.frontier_markdown(rows) if states else printing.as_markdown(report)
         print_document(f"{text}\n")
-    elif frontier:
+    elif states:
         printing.print_frontier(rows, console())
     else:
         printing.print_report(report, console())
 
 
 def _require_consistent(
-    *, frontier: bool, plot: Path | None, write: bool, noise: float | None
+    *, states: bool, plot: Path | None, write: bool, noise: float | None
 ) -> None:
     """Raise :class:`EvaluationError` for options that exclude each other, and for noise that the
     device cannot add."""
     from ugsd_lab.evaluation.plots import check_picture
 
-    if plot is not None and not frontier:
-        raise EvaluationError("--plot draws the frontier: add --frontier")
-    if write and frontier:
-        raise EvaluationError("--write stores the results of attacks: leave out --frontier")
+    if plot is not None and not states:
+        raise EvaluationError("--plot draws the ways of making states: add --states")
+    if write and states:
+        raise EvaluationError("--write stores the results of attacks: leave out --states")
     if plot is not None:
         check_picture(plot)
     if noise is None:
         return
     require_possible_noise(noise)
-    if frontier:
-        raise EvaluationError("--frontier compares several noises: leave out --noise")
+    if states:
+        raise EvaluationError("--states compares several noises: leave out --noise")
     if write:
         raise EvaluationError("--write stores the results without noise: leave out --noise")
 

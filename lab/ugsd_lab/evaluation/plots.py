@@ -22,10 +22,10 @@ if TYPE_CHECKING:
     from ugsd_lab.evaluation.curves import CorpusCurves
     from ugsd_lab.evaluation.metrics import Confusion
 
-__all__ = ["METADATA", "STYLE", "SUFFIXES", "check_picture", "draw_evaluation"]
+__all__ = ["STYLE", "SUFFIXES", "check_picture", "draw_evaluation", "save_picture"]
 
 SUFFIXES = (".svg", ".png")
-METADATA: dict[str, dict[str, Any]] = {".svg": {"Date": None}, ".png": {"Software": None}}
+_METADATA: dict[str, dict[str, Any]] = {".svg": {"Date": None}, ".png": {"Software": None}}
 
 STYLE: Any = {
     "font.family": "DejaVu Sans",
@@ -73,11 +73,19 @@ def draw_evaluation(
     """
     check_picture(path)
     with _figure(curves, confusions) as figure:
-        suffix = path.suffix.lower()
-        try:
-            figure.savefig(path, format=suffix[1:], dpi=150, metadata=METADATA[suffix])
-        except OSError as error:
-            raise EvaluationError(f"{path}: {error.strerror}; name another file") from error
+        save_picture(figure, path)
+
+
+def save_picture(figure: Figure, path: Path) -> None:
+    """Write ``figure`` in the format of the suffix of ``path``.
+
+    Raises :class:`EvaluationError` if it cannot be written.
+    """
+    suffix = path.suffix.lower()
+    try:
+        figure.savefig(path, format=suffix[1:], dpi=150, metadata=_METADATA[suffix])
+    except OSError as error:
+        raise EvaluationError(f"{path}: {error.strerror}; name another file") from error
 
 
 @contextmanager

@@ -77,6 +77,8 @@ class System:
     """What one block of the device is."""
     continuation: Continuation | None = None
     """How far the device lets the verifier go on; ``None`` for the default of ``block_unit``."""
+    sigma: float | None = None
+    """Noise on states, in clip norms; ``None`` for that of the harness."""
 
 
 @dataclass(frozen=True)
@@ -279,7 +281,7 @@ class EvaluationHarness:
     def __init__(self, pair: Pair, home: Path, *, sigma: float | None = None) -> None:
         """``home`` is an empty folder for the home folders of the runs; ``sigma`` is the noise on
         states, in clip norms."""
-        self._noise = None if sigma is None else NoiseSettings(sigma=sigma)
+        self._sigma = sigma
         drafter, self._scorer = OnnxDrafter(pair.drafter), OnnxScorer(pair.verifier)
         self.drafter = CachedDrafter(drafter)
         self.drafter.load()
@@ -302,6 +304,7 @@ class EvaluationHarness:
     def run(self, system: System, clips: Sequence[Clip], stage: Stage) -> dict[str, SystemOutput]:
         """Return the system's output for each clip, by the clip's id."""
         connect = None
+        sigma = self._sigma if system.sigma is None else system.sigma
         if system.policy is not None:
             connect = in_memory(self.engine(system.acceptance, system.continuation_rule), self._key)
         captioner = Captioner(
@@ -320,7 +323,7 @@ class EvaluationHarness:
                 gender=True,
                 block_unit=system.block_unit,
                 continuation=system.continuation,
-                noise=self._noise,
+                noise=None if sigma is None else NoiseSettings(sigma=sigma),
             ),
         )
         rate = self.drafter.info.sample_rate

@@ -24,10 +24,10 @@ def test_quick_attack_runs_from_a_fresh_clone(
     assert found["sentence", "evidence", ""]["value"] > 0.4, "of ten, after short training"
     assert found["escalated", "padded", ""]["value"] > 0.9
     assert found["emotion", "constant", ""]["value"] < 0.5
-    assert main(["attack", "--quick", "--frontier", "--markdown", "--cache", str(cache)]) == 1
-    assert "the frontier needs ravdess" in capsys.readouterr().err
+    assert main(["attack", "--quick", "--states", "--markdown", "--cache", str(cache)]) == 1
+    assert "--states needs ravdess" in capsys.readouterr().err
     assert main(
-        ["attack", "--drafter", "free", "--quick", "--frontier", "--json", "--cache", str(cache),
+        ["attack", "--drafter", "free", "--quick", "--states", "--json", "--cache", str(cache),
          "--plot", str(tmp_path / "frontier.svg")]
     ) == 0  # fmt: skip
     rows = json.loads(capsys.readouterr().out)["rows"]
@@ -39,11 +39,11 @@ def test_quick_attack_runs_from_a_fresh_clone(
     ("arguments", "message"),
     [
         (["--json", "--markdown"], "name one of them"),
-        (["--plot", "a.svg"], "add --frontier"),
-        (["--plot", "a.txt", "--frontier"], "ends in"),
+        (["--plot", "a.svg"], "add --states"),
+        (["--plot", "a.txt", "--states"], "ends in"),
         (["--noise", "0"], "not above 0"),
         (["--noise", "1", "--write"], "leave out --noise"),
-        (["--noise", "1", "--frontier"], "leave out --noise"),
+        (["--noise", "1", "--states"], "leave out --noise"),
         (["--drafter", "nobody"], "no drafter in nobody"),
     ],
 )

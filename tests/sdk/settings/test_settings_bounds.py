@@ -12,6 +12,7 @@ import pytest
 from ugsd_privacy.errors import LeakageNotMeasured
 from ugsd_privacy.reports.leakage import Leakage
 from ugsd_sdk.cli.audit.record_content import words_of
+from ugsd_sdk.decoding.measured_frontier import MeasuredFrontier
 from ugsd_sdk.decoding.risk_calibration import RiskCalibration, weight_hashes
 from ugsd_sdk.decoding.uncertainty import RejectionPredictor
 from ugsd_sdk.drafter.bundle import DrafterBundle
@@ -119,6 +120,7 @@ MANY_KEYS = b"{" + b",".join(b'"%x":0' % n for n in range(300_000)) + b"}"
 READERS: dict[str, tuple[Callable[[Path], object], type[Exception]]] = {
     "model.json": (lambda folder: DrafterBundle(folder).description(), ModelError),
     "quality.json": (RiskCalibration.load, ConfigError),
+    "frontier.json": (MeasuredFrontier.load, ConfigError),
     "leakage.json": (lambda folder: Leakage.load(folder, {}), LeakageNotMeasured),
     "gate.json": (lambda folder: RejectionPredictor.load(folder / "gate.json"), ModelError),
     "words.json": (lambda folder: words_of(folder / "words.json"), ConfigError),
