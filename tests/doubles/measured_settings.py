@@ -40,7 +40,7 @@ def setting(
 ) -> MeasuredSetting:
     """Return a setting with the same figures in each domain; it never asks if nothing is sent."""
     return MeasuredSetting(
-        threshold=round(1 - sent, 3) if sent else None,
+        min_gain=round(0.6 - sent, 3) if sent else None,
         disclosure=disclosure,
         sigma=sigma if sent else None,
         figures=dict.fromkeys(domains, figures(emotion, leakage, sent)),

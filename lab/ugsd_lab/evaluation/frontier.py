@@ -42,7 +42,7 @@ from ugsd_lab.evaluation.frontier_gates import (
     GATES,
     Gate,
     asked_shares,
-    threshold_of,
+    min_gain_of,
 )
 from ugsd_lab.evaluation.frontier_outcomes import (
     DRAWS,
@@ -74,6 +74,7 @@ Float64 = NDArray[np.float64]
 
 RATES = (0.0, 0.1, 0.25, 0.5, 0.75, 1.0)
 """Shares of the captions that ask; both domains count the same."""
+_DEFAULT_MIN_GAIN = 0.0
 _VERIFIER_GRAPH = "verifier.onnx"
 
 
@@ -84,7 +85,7 @@ class Point:
     gate: str
     rate: float
     """The share of captions that ask, both domains with the same weight."""
-    threshold: float | None
+    min_gain: float | None
     """The setting that gives this rate, if the gate is the device's own and anything is asked."""
     exposure: Exposure
     figures: Mapping[Domain, SettingFigures]
@@ -105,15 +106,15 @@ class Frontier:
     def settings(self) -> tuple[MeasuredSetting, ...]:
         """Return the points that can be set on a device, the drafter alone first and once."""
         own = [one for one in self.points if one.gate == DEVICE_GATE.name]
-        asking = [one for one in own if one.threshold is not None]
+        asking = [one for one in own if one.min_gain is not None]
         return tuple(
             MeasuredSetting(
-                threshold=one.threshold,
+                min_gain=one.min_gain,
                 disclosure=one.exposure.disclosure,
                 sigma=one.exposure.sigma,
                 figures=dict(one.figures),
             )
-            for one in ([one for one in own if one.threshold is None][:1] + asking)
+            for one in ([one for one in own if one.min_gain is None][:1] + asking)
         )
 
 
@@ -168,7 +169,7 @@ def frontier_of(
     gates: Sequence[Gate] = GATES,
     rates: Sequence[float] = RATES,
 ) -> Frontier:
-    """Return every gate at every rate, and the device's own gate at the drafter's threshold too.
+    """Return every gate at every rate, and the device's own gate at its default too.
 
     ``leaks`` has how well speakers are identified, by exposure and corpus.
     """
@@ -182,11 +183,11 @@ def frontier_of(
                 Point(
                     gate.name,
                     float(shares @ recorded.weights),
-                    threshold,
+                    min_gain,
                     exposure,
                     figures_of(recorded, parts, shares, asked, own),
                 )
-                for shares, threshold in _choices(recorded, gate, asked, rates)
+                for shares, min_gain in _choices(recorded, gate, asked, rates)
             ]
     return Frontier(populations_of(parts, by_domain), tuple(points))
 
@@ -194,17 +195,17 @@ def frontier_of(
 def _choices(
     recorded: Recorded, gate: Gate, asked: Outcomes, rates: Sequence[float]
 ) -> list[tuple[Float64, float | None]]:
-    """Return how often each caption asks, and the threshold for it, at every rate of a gate. Of
-    thresholds at which the same captions ask, the drafter's own is kept."""
+    """Return how often each caption asks, and the setting for it, at every rate of a gate. Of
+    settings at which the same captions ask, the default is kept."""
     scores = gate.score(recorded, asked)
     if gate is not DEVICE_GATE:
         return [(asked_shares(scores, rate, recorded.weights), None) for rate in rates]
-    own = round(recorded.threshold, 3)
-    thresholds = [own, *(threshold_of(scores, rate, recorded.weights) for rate in rates if rate)]
-    asking = {(scores >= one).tobytes(): one for one in reversed(thresholds)}
+    rated = (min_gain_of(scores, rate, recorded.weights) for rate in rates if rate)
+    settings = [_DEFAULT_MIN_GAIN, *rated]
+    asking = {(scores > one).tobytes(): one for one in reversed(settings)}
     return [
         (np.zeros(len(scores)), None),
-        *(((scores >= one).astype(np.float64), one) for one in sorted(asking.values())[::-1]),
+        *(((scores > one).astype(np.float64), one) for one in sorted(asking.values())[::-1]),
     ]
 
 

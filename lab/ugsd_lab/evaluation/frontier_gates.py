@@ -10,18 +10,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from math import floor
+from math import ceil
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ugsd_lab.evaluation.frontier_outcomes import Outcomes, Recorded
 
-__all__ = ["DEVICE_GATE", "GATES", "Gate", "asked_shares", "threshold_of"]
+__all__ = ["DEVICE_GATE", "GATES", "Gate", "asked_shares", "min_gain_of"]
 
 Float64 = NDArray[np.float64]
 _STEPS = 1000
-"""Thresholds have three decimals, as a person would write them."""
+"""Settings have three decimals, as a person would write them."""
 
 
 @dataclass(frozen=True)
@@ -33,12 +33,13 @@ class Gate:
     """Maps the captions, and what becomes of them if they ask, to (n,) scores."""
 
 
-DEVICE_GATE = Gate("calibrated", lambda recorded, _: recorded.uncertainty)
-"""The score that ``threshold`` in the settings is compared with."""
+DEVICE_GATE = Gate("expected gain", lambda recorded, _: recorded.gain)
+"""The score that ``min_gain`` in the settings is compared with."""
 
 GATES = (
     Gate("random", lambda recorded, _: np.zeros(len(recorded.speakers))),
     Gate("entropy", lambda recorded, _: recorded.entropy),
+    Gate("calibrated", lambda recorded, _: recorded.uncertainty),
     DEVICE_GATE,
     Gate("verdict oracle", lambda _, asked: asked.changed),
     Gate("oracle", lambda recorded, asked: asked.emotion - recorded.alone.emotion),
@@ -58,10 +59,10 @@ def asked_shares(scores: Float64, rate: float, weights: Float64) -> Float64:
     return shares
 
 
-def threshold_of(scores: Float64, rate: float, weights: Float64) -> float:
-    """Return the threshold at which at least a share ``rate`` of all captions asks, rounded down;
-    0 if all of them do. ``rate`` is above 0."""
+def min_gain_of(scores: Float64, rate: float, weights: Float64) -> float:
+    """Return the largest ``min_gain`` at which at least a share ``rate`` of all captions asks; -1
+    if all of them do. ``rate`` is above 0, and a caption asks if its score exceeds the setting."""
     if rate >= 1:
-        return 0.0
+        return -1.0
     asking = scores[asked_shares(scores, rate, weights) > 0]
-    return floor(_STEPS * float(asking.min())) / _STEPS
+    return (ceil(_STEPS * float(asking.min())) - 1) / _STEPS

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, cast
 import numpy as np
 from numpy.typing import NDArray
 from ugsd_privacy.protocol.messages import Disclosure
-from ugsd_sdk.decoding.policy import AlwaysEscalate
+from ugsd_privacy.reasons import ReasonCode
+from ugsd_sdk.decoding.policy import AlwaysEscalate, GainPolicy, NeverEscalate
 from ugsd_sdk.decoding.uncertainty import EntropyUncertainty
 from ugsd_sdk.settings.verification import BlockUnit
 
@@ -38,6 +39,7 @@ Float64 = NDArray[np.float64]
 
 SIGMAS = (0.1, 0.25, 0.5, 1.0)
 """Noise on states, in clip norms."""
+_MOST_GAIN = 1.0
 DRAWS = 2
 """How often a question with noise is asked, since the device's noise cannot be repeated."""
 
@@ -92,8 +94,8 @@ class Recorded:
     uncertainty: Float64
     """(n,) The rejection predictor's probability; 0 for a caption without a question."""
     entropy: Float64
-    threshold: float
-    """The drafter's own threshold."""
+    gain: Float64
+    """(n,) The expected gain of asking; -1, the least, for a caption without a question."""
     alone: Outcomes
     asked: Mapping[Exposure, Outcomes]
 
@@ -119,9 +121,11 @@ def record(
     """Caption the labelled ``clips``, which the harness has encoded, without a question and with
     one at each exposure; ``truths`` has what the captions may claim, by clip id."""
     times = {one: 1 if one.sigma is None else draws for one in exposures}
-    stage = Stage(progress, "asking", (2 + sum(times.values())) * len(clips))
+    stage = Stage(progress, "asking", (3 + sum(times.values())) * len(clips))
     drafts = harness.run(System("drafter alone", None), clips, stage)
     entropies = drafts_of(harness, clips, EntropyUncertainty(), BlockUnit.SLOT, stage)
+    never = System("gains", lambda: GainPolicy(NeverEscalate(), min_gain=_MOST_GAIN))
+    gains = harness.run(never, clips, stage)
 
     def outcomes(runs: Iterable[Mapping[str, SystemOutput]]) -> Outcomes:
         rows = [
@@ -139,10 +143,18 @@ def record(
         in_domain=np.array([clip.corpus in pair.in_domain for clip in clips]),
         uncertainty=np.array([drafts[clip.id].uncertainty for clip in clips]),
         entropy=np.array([draft.uncertainty for draft in entropies]),
-        threshold=harness.rejection_predictor.threshold,
+        gain=np.array([_gain(gains[clip.id]) for clip in clips]),
         alone=outcomes([drafts]),
         asked={one: asked(one) for one in exposures},
     )
+
+
+def _gain(output: SystemOutput) -> float:
+    """Return the expected gain of the question of a caption whose policy asks nothing."""
+    reasons = () if output.caption is None else (one.reason for one in output.caption.decisions)
+    gains = (one.value for one in reasons if one.code is ReasonCode.NO_GAIN_EXPECTED)
+    gain = next(gains, None)
+    return -_MOST_GAIN if gain is None else gain
 
 
 def _row(

@@ -27,7 +27,8 @@ __all__ = ["draw_frontier"]
 
 _SUMMARY = Exposure(Disclosure.SUMMARY)
 _GATES: dict[str, dict[str, Any]] = {
-    "calibrated": {"color": "#0072B2", "marker": "o", "linewidth": 2.2, "zorder": 4},
+    "expected gain": {"color": "#0072B2", "marker": "o", "linewidth": 2.2, "zorder": 4},
+    "calibrated": {"color": "#CC79A7", "marker": "v", "linestyle": (0, (3, 1, 1, 1))},
     "entropy": {"color": "#D55E00", "marker": "s", "linestyle": "--"},
     "random": {"color": "#555555", "marker": "x", "linestyle": ":"},
     "verdict oracle": {"color": "#009E73", "marker": "^", "linestyle": "-."},
@@ -120,7 +121,7 @@ def _emotion(points: Sequence[Point], domain: Domain) -> list[float]:
 
 def _noise_label(exposure: Exposure) -> str:
     epsilon = MeasuredSetting(
-        threshold=0.0, disclosure=Disclosure.SUMMARY, sigma=exposure.sigma, figures={}
+        min_gain=0.0, disclosure=Disclosure.SUMMARY, sigma=exposure.sigma, figures={}
     ).epsilon
     if epsilon == inf:
         return "no noise: no bound"

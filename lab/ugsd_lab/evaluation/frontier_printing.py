@@ -26,11 +26,11 @@ DOMAIN_NAMES: Mapping[Domain, str] = {
     "in": "in-domain", "out": "out-of-domain", "both": "both domains"
 }  # fmt: skip
 _COLUMNS = (
-    "threshold", "disclosure", "sigma", "epsilon", "emotion (95 %)", "gain (95 %)",
+    "min_gain", "disclosure", "sigma", "epsilon", "emotion (95 %)", "gain (95 %)",
     "claims (95 %)", "asked", "tokens", "numbers", "bytes", "p50 ms", "leakage (95 %)",
 )  # fmt: skip
 _GATE_COLUMNS = ("gate", "asked", "emotion (95 %)", "bytes")
-_TEXT = {"threshold", "disclosure", "gate"}
+_TEXT = {"min_gain", "disclosure", "gate"}
 _MOST_PRIVATE = 10
 _HALF = 0.5
 _WIDTH = 170
@@ -80,8 +80,8 @@ def _settings(measured: MeasuredFrontier, domain: Domain) -> TextTable:
 
 def _cells(one: MeasuredSetting, own: SettingFigures) -> list[str]:
     return [
-        "never asks" if one.threshold is None else f"{one.threshold:g}",
-        "nothing" if one.threshold is None else str(one.disclosure),
+        "never asks" if one.min_gain is None else f"{one.min_gain:g}",
+        "nothing" if one.min_gain is None else str(one.disclosure),
         "none" if one.sigma is None else f"{one.sigma:g}",
         _epsilon(one.epsilon),
         _range(own.emotion, own.emotion_low, own.emotion_high),

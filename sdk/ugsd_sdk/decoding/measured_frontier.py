@@ -99,8 +99,9 @@ class SettingFigures(StrictModel):
 class MeasuredSetting(StrictModel):
     """One setting and its results."""
 
-    threshold: _Share | None
-    """The least uncertainty that escalates; ``None``: nothing is ever sent."""
+    min_gain: Annotated[float, Field(ge=-1, le=1)] | None
+    """As in the settings: a question is asked if its expected gain exceeds this; ``None``: nothing
+    is ever sent."""
     disclosure: Annotated[Disclosure, AfterValidator(_measured)]
     sigma: Annotated[float, Field(gt=0, le=MAX_SIGMA, allow_inf_nan=False)] | None
     """Noise on states, in clip norms; ``None``: none."""
@@ -116,7 +117,7 @@ class MeasuredSetting(StrictModel):
     def epsilon(self) -> float:
         """Epsilon of the states of one caption at the default delta: 0 if no state is sent, and
         infinite if states have no noise."""
-        if self.threshold is None or self.disclosure is Disclosure.TOKENS:
+        if self.min_gain is None or self.disclosure is Disclosure.TOKENS:
             return 0.0
         if self.sigma is None:
             return inf
@@ -157,7 +158,7 @@ class MeasuredFrontier(StrictModel):
         domains = set(self.populations)
         if any(set(one.figures) != domains for one in self.settings):
             raise ValueError("a setting was not measured in every domain")
-        if all(one.threshold is not None for one in self.settings):
+        if all(one.min_gain is not None for one in self.settings):
             raise ValueError("the drafter alone was not measured")
         return self
 

@@ -22,8 +22,8 @@ from ugsd_sdk.errors import ConfigError
 __all__ = ["Recommendation", "Wish", "recommend", "recommended"]
 
 _WIDTH = 78
-_NEVER = 2.0
-"""A threshold that no uncertainty reaches, since it is a probability."""
+_NEVER = 1.0
+"""No expected gain exceeds it."""
 _IN_WORDS: Mapping[Domain, str] = {
     "in": "speech like that on which the drafter was trained",
     "out": "speech unlike that on which the drafter was trained",
@@ -90,7 +90,7 @@ class Recommendation:
             for name, value in self.settings().items()
             if not isinstance(value, Mapping)
         ]
-        if self.chosen.threshold is None:
+        if self.chosen.min_gain is None:
             lines[0] += "  # no question is asked; a device without a verifier sends nothing either"
         if self.chosen.sigma is not None:
             lines += ["", "[noise]", f"sigma = {_toml(self.chosen.sigma)}"]
@@ -121,8 +121,8 @@ class Recommendation:
         notes = _wrapped(
             f"Measured by `{self.frontier.command}` with enrolled speakers, and chosen on the same "
             "captions: expect a little less, and take differences within the ranges, which cover "
-            "95 % of draws of speakers, for chance. The threshold replaces target_risk and "
-            "target_gain."
+            "95 % of draws of speakers, for chance. min_gain replaces threshold, "
+            "target_risk and target_gain."
         )
         return "\n\n".join(
             [
@@ -239,10 +239,10 @@ def _impossible(
 
 
 def _arguments(one: MeasuredSetting) -> dict[str, Any]:
-    if one.threshold is None:
-        return {"threshold": _NEVER}
+    if one.min_gain is None:
+        return {"min_gain": _NEVER}
     noise = {} if one.sigma is None else {"noise": {"sigma": one.sigma}}
-    return {"threshold": one.threshold, "disclosure": str(one.disclosure), **noise}
+    return {"min_gain": one.min_gain, "disclosure": str(one.disclosure), **noise}
 
 
 def _toml(value: float | str) -> str:
@@ -260,11 +260,11 @@ def _plain(one: MeasuredSetting, domain: Domain) -> dict[str, Any]:
 
 def _name(one: MeasuredSetting) -> str:
     """Return the setting in words."""
-    if one.threshold is None:
+    if one.min_gain is None:
         return "the drafter alone"
     noise = "no noise" if one.sigma is None else f"sigma {one.sigma:g}"
     states = noise if one.epsilon else "no states"
-    return f"threshold {one.threshold:g} with {states}"
+    return f"min_gain {one.min_gain:g} with {states}"
 
 
 def _emotion(own: SettingFigures) -> str:

@@ -23,7 +23,7 @@ from ugsd_lab.evaluation.frontier import (
     write_measured,
 )
 from ugsd_lab.evaluation.frontier_figures import Identified
-from ugsd_lab.evaluation.frontier_gates import GATES, asked_shares, threshold_of
+from ugsd_lab.evaluation.frontier_gates import GATES, asked_shares, min_gain_of
 from ugsd_lab.evaluation.frontier_outcomes import Exposure, Outcomes, Recorded
 from ugsd_lab.evaluation.frontier_plot import draw_frontier
 from ugsd_lab.evaluation.frontier_printing import as_json, as_markdown
@@ -32,7 +32,7 @@ from ugsd_lab.evaluation.systems import EvaluationHarness, Stage, System
 from ugsd_lab.training.starter import STARTER_DRAFTER
 from ugsd_privacy.protocol.messages import Disclosure
 from ugsd_sdk.decoding.measured_frontier import MeasuredFrontier
-from ugsd_sdk.decoding.policy import UncertaintyPolicy
+from ugsd_sdk.decoding.policy import GainPolicy, NeverEscalate
 
 from tests.lab.evaluation.runs import few_clips
 
@@ -96,7 +96,7 @@ def planted(
         in_domain=np.arange(count) % 2 == 1,
         uncertainty=np.array(scores),
         entropy=zeros,
-        threshold=0.5,
+        gain=np.array(scores),
         alone=outcomes(emotion_alone, 0),
         asked={SUMMARY: outcomes(emotion_asked, 1)},
     )
@@ -119,12 +119,12 @@ def test_highest_scores_ask_first_and_rate_is_met(scores: list[int], rate: float
 
 
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=30), st.floats(0.01, 1))
-def test_threshold_asks_at_least_the_rate(scores: list[float], rate: float) -> None:
+def test_setting_asks_at_least_the_rate(scores: list[float], rate: float) -> None:
     values = np.array(scores)
     weights = np.full(len(values), 1 / len(values))
-    threshold = threshold_of(values, rate, weights)
-    assert (values >= threshold) @ weights >= rate - 1e-9
-    assert threshold == round(threshold, 3)
+    min_gain = min_gain_of(values, rate, weights)
+    assert (values > min_gain) @ weights >= rate - 1e-9
+    assert min_gain == round(min_gain, 3)
 
 
 def test_oracle_beats_and_random_interpolates() -> None:
@@ -140,10 +140,10 @@ def test_oracle_beats_and_random_interpolates() -> None:
     assert at["random"].figures["both"].emotion == pytest.approx(0.625)
     assert at["random"].figures["out"].bytes_sent == pytest.approx(50)
     assert at["oracle"].figures["both"].emotion == 1
-    assert at["calibrated"].figures["out"].asked == 1
-    assert at["calibrated"].figures["in"].asked == 0
-    assert at["calibrated"].figures["out"].leakage == pytest.approx(0.2)
-    assert at["calibrated"].figures["both"].leakage == pytest.approx(0.2)
+    assert at["expected gain"].figures["out"].asked == 1
+    assert at["expected gain"].figures["in"].asked == 0
+    assert at["expected gain"].figures["out"].leakage == pytest.approx(0.2)
+    assert at["expected gain"].figures["both"].leakage == pytest.approx(0.2)
 
 
 def test_corpus_of_two_speakers_is_used_last() -> None:
@@ -159,15 +159,16 @@ def test_corpus_of_two_speakers_is_used_last() -> None:
 def test_mixtures_equal_whole_runs(
     recorded: Recorded, frontier: Frontier, clips: list[Clip], tmp_path: Path
 ) -> None:
-    """The device decides by its threshold; the frontier only mixes the captions of two runs."""
+    """The device decides by the gain; the frontier only mixes the captions of two runs."""
     harness = EvaluationHarness(PAIR, tmp_path)
     stage = Stage(lambda *_: None, "captioning", 10 * len(clips))
     names = set(recorded.speakers)
-    by_rate = frontier.of("calibrated", SUMMARY)
+    by_rate = frontier.of("expected gain", SUMMARY)
     point = by_rate[len(by_rate) // 2]
-    assert point.threshold
+    assert point.min_gain is not None
     scored = harness.drafter.encode_clips(study.limited(clips, 4), stage)
-    system = System("threshold", lambda: UncertaintyPolicy(point.threshold or 0.0))
+    min_gain = point.min_gain
+    system = System("gain", lambda: GainPolicy(NeverEscalate(), min_gain))
     outputs = harness.run(system, scored, stage)
     assert {f"{clip.corpus}/{clip.speaker}" for clip in scored} == names
     for domain, is_in in (("in", True), ("out", False)):
@@ -194,9 +195,9 @@ def test_table_has_every_setting_and_is_read_back(frontier: Frontier, tmp_path: 
     write_measured(measured, path)
     assert MeasuredFrontier.model_validate_json(path.read_text(), strict=True) == measured
     assert path.stat().st_size < 60_000
-    assert [one.threshold for one in measured.settings].count(None) == 1
+    assert [one.min_gain for one in measured.settings].count(None) == 1
     assert {one.sigma for one in measured.settings} == {None, 0.5}
-    assert 0.0 in {one.threshold for one in measured.settings}
+    assert -1.0 in {one.min_gain for one in measured.settings}
     with pytest.raises(EvaluationError, match="name another file"):
         write_measured(measured, tmp_path / "nowhere" / "frontier.json")
 

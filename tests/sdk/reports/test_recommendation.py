@@ -82,11 +82,10 @@ def test_printed_lines_are_settings(wish: Wish, frontier: MeasuredFrontier) -> N
     found = recommended(wish, frontier)
     settings = Settings(**found.settings())
     assert settings.sigma == found.chosen.sigma
-    if found.chosen.threshold is None:
-        assert settings.threshold is not None
-        assert settings.threshold > 1, "an uncertainty is a probability and never reaches it"
+    if found.chosen.min_gain is None:
+        assert settings.min_gain == 1, "no gain exceeds it"
     else:
-        assert settings.threshold == found.chosen.threshold
+        assert settings.min_gain == found.chosen.min_gain
         assert settings.disclosure is found.chosen.disclosure
 
 
@@ -110,7 +109,7 @@ def test_what_is_given_up_lies_between_both_ends() -> None:
     found = recommended(Wish(quality=0.55), FRONTIER)
     assert (found.best, found.most_private) == (PLAIN, ALONE)
     text = " ".join(found.text().split())
-    assert "of quality 0.10: threshold 0.5 with no noise gave 0.70" in text
+    assert "of quality 0.10: min_gain 0.1 with no noise gave 0.70" in text
     assert "of privacy leakage 0.050, epsilon 6." in text
     assert (
         "for +0.10 (+0.00 to +0.50) of quality: the drafter alone gave 0.50 (0.50 to 0.50); this "
@@ -183,7 +182,7 @@ def test_printed_toml_loads(
     file = tmp_path / "ugsd.toml"
     file.write_text(f"{found['toml']}\n")
     settings = Settings.load(file)
-    assert settings.threshold == found["settings"]["threshold"]
+    assert settings.min_gain == found["settings"]["min_gain"]
     assert recommend(folder, *arguments) == 0
     assert f"\n\n{found['toml']}\n\n" in capsys.readouterr().out
 
