@@ -28,6 +28,15 @@ class ReasonCode(StrEnum):
     """The drafter is sure: ``value`` is below ``threshold``."""
     ABOVE_THRESHOLD = "above_threshold"
     """The drafter is unsure: ``value`` reaches ``threshold``."""
+    GAIN_EXPECTED = "gain_expected"
+    """Asking is expected to help: the gain ``value`` exceeds ``threshold``."""
+    NO_GAIN_EXPECTED = "no_gain_expected"
+    """Asking is not expected to help: the gain ``value`` does not exceed ``threshold``."""
+    ANSWER_TOO_LATE = "answer_too_late"
+    """The answer is expected after ``value`` seconds, but may take at most ``threshold``."""
+    SAVES_TIME = "saves_time"
+    """The verifier is expected to end the caption ``value`` seconds sooner than the device, at
+    least ``threshold``."""
     MEASURED = "measured"
     """The device measured what the block says, so no verifier is asked about it."""
     POLICY_COMMITS = "policy_commits"
@@ -103,6 +112,10 @@ class ReasonCode(StrEnum):
 _LABELS: Mapping[ReasonCode, str] = {
     ReasonCode.BELOW_THRESHOLD: "sure",
     ReasonCode.ABOVE_THRESHOLD: "unsure",
+    ReasonCode.GAIN_EXPECTED: "gain expected",
+    ReasonCode.NO_GAIN_EXPECTED: "no gain expected",
+    ReasonCode.ANSWER_TOO_LATE: "the answer would come too late",
+    ReasonCode.SAVES_TIME: "the verifier is expected to end sooner",
     ReasonCode.MEASURED: "measured on the device",
     ReasonCode.POLICY_COMMITS: "kept by the policy",
     ReasonCode.POLICY_ESCALATES: "sent by the policy",
@@ -159,7 +172,7 @@ class Reason:
     wanted: float | None = None
     """How much more was wanted; infinite for the epsilon of states without noise."""
     value: float | None = None
-    """The uncertainty that was compared with the threshold."""
+    """What was compared with the threshold: an uncertainty, an expected gain or seconds."""
     threshold: float | None = None
     accepted: int | None = None
     """How many of the ``offered`` tokens the verifier accepted, if the block was answered."""
@@ -281,6 +294,14 @@ def _cause_text(reason: Reason) -> str:
             text += f": {value:.3g} below {bound:.3g}"
         case Reason(code=ReasonCode.ABOVE_THRESHOLD, value=float(value), threshold=float(bound)):
             text += f": {value:.3g} reaches {bound:.3g}"
+        case Reason(code=ReasonCode.GAIN_EXPECTED, value=float(value), threshold=float(bound)):
+            text += f": {value:.3g} exceeds {bound:.3g}"
+        case Reason(code=ReasonCode.NO_GAIN_EXPECTED, value=float(value), threshold=float(bound)):
+            text += f": {value:.3g} does not exceed {bound:.3g}"
+        case Reason(code=ReasonCode.ANSWER_TOO_LATE, value=float(value), threshold=float(bound)):
+            text += f": in {value:.3g} s, and it may take {bound:.3g} s"
+        case Reason(code=ReasonCode.SAVES_TIME, value=float(value)):
+            text += f": by {value:.3g} s"
         case Reason(code=code) if code in _REMEDIES:
             text += f": {_REMEDIES[code]}"
         case Reason(code=ReasonCode.VERIFIER_REFUSED, refusal=str(refusal)):

@@ -22,10 +22,7 @@ from ugsd_sdk.concurrency.background import BackgroundWork
 from ugsd_sdk.connection.endpoints import EmbeddedEndpoint, PinnedEndpoint, endpoint_of
 from ugsd_sdk.connection.session import PairIdentity
 from ugsd_sdk.connection.verifier_connection import VerifierConnection
-from ugsd_sdk.decoding.policy import (
-    Policy,
-    UncertaintyPolicy,
-)
+from ugsd_sdk.decoding.policy import GainPolicy, Policy, UncertaintyPolicy
 from ugsd_sdk.decoding.risk_controlled import RiskControlledPolicy
 from ugsd_sdk.decoding.uncertainty import EntropyUncertainty, RejectionPredictor, Uncertainty
 from ugsd_sdk.drafter import Drafter
@@ -37,6 +34,7 @@ from ugsd_sdk.profile.profile import Profile
 from ugsd_sdk.profile.user_profile import UserProfile
 from ugsd_sdk.prosody.meter import ProsodyMeter
 from ugsd_sdk.settings.config import ANONYMOUS, Settings
+from ugsd_sdk.settings.verification import BlockUnit
 from ugsd_sdk.speech.reader import Meter, SpeechDetector
 from ugsd_sdk.speech.spans import SAMPLE_RATE
 from ugsd_sdk.transport import Transport
@@ -295,8 +293,7 @@ class Captioner:
     ) -> CaptionPipeline:
         uncertainty, threshold = self._given_uncertainty, settings.threshold
         if uncertainty is None and predictor_file is not None:
-            predictor = RejectionPredictor.load(predictor_file)
-            uncertainty = predictor
+            uncertainty = predictor = RejectionPredictor.load(predictor_file)
             threshold = predictor.threshold if threshold is None else threshold
         if threshold is None:
             threshold = _ENTROPY_THRESHOLD
@@ -335,7 +332,15 @@ class Captioner:
         risk_controlled = RiskControlledPolicy.from_settings(
             settings, predictor_file.parent if predictor_file and has_predictor else None
         )
-        return risk_controlled or UncertaintyPolicy(threshold, settings.disclosure)
+        by_threshold = UncertaintyPolicy(threshold, settings.disclosure)
+        if risk_controlled is not None or settings.threshold is not None:
+            return risk_controlled or by_threshold
+        if settings.min_gain is not None and settings.block_unit is BlockUnit.TOKENS:
+            raise ConfigError(
+                "min_gain: the gain is that of a question about a slot: set block_unit = slot, or "
+                "threshold in place of min_gain"
+            )
+        return GainPolicy(by_threshold, settings.min_gain or 0.0, settings.disclosure)
 
 
 def _length(length: str) -> CaptionLength:

@@ -28,7 +28,7 @@ def drive(decoder: Decoder, exchange: Exchange | None) -> tuple[Finished, float]
     draft_s = 0.0
     while True:
         started_s = monotonic()
-        event = decoder.advance()
+        event = decoder.advance() if exchange is None else decoder.advance(exchange.has_answer)
         if exchange is not None and exchange.traffic_shape is TrafficShape.CONSTANT:
             decoder.draft_to_end()
         draft_s += monotonic() - started_s

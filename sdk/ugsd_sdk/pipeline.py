@@ -12,7 +12,7 @@ from time import monotonic
 import numpy as np
 from numpy.typing import NDArray
 from ugsd_privacy.protocol.channel import TrafficShape
-from ugsd_privacy.protocol.messages import MAX_CAPTION_TOKENS
+from ugsd_privacy.protocol.messages import MAX_CAPTION_TOKENS, ContinueTo
 from ugsd_privacy.reasons import Reason, ReasonCode
 
 from ugsd_sdk.attributes.attribute import DecidedBy
@@ -37,19 +37,22 @@ from ugsd_sdk.connection.exchange import Exchange
 from ugsd_sdk.connection.verifier_connection import VerifierConnection
 from ugsd_sdk.decoding.block_rules import BlockRules
 from ugsd_sdk.decoding.decoder import Decoder
-from ugsd_sdk.decoding.events import DecodingCounts, Finished, TokenSource
+from ugsd_sdk.decoding.events import BlockOutcome, DecodingCounts, Finished, TokenSource
+from ugsd_sdk.decoding.pace import Pace, PacedPolicy
 from ugsd_sdk.decoding.policy import EnrolmentGuard, NeverEscalate, Policy, blocked_reason_of
 from ugsd_sdk.decoding.uncertainty import Uncertainty
 from ugsd_sdk.drafter import ConditionedClip, Drafter
 from ugsd_sdk.drafter.gender_phrases import gender_from
 from ugsd_sdk.drafter.slot_table import SlotTable
 from ugsd_sdk.driver import budget_of, drive, is_truncated, text_of, tokens_of, usage_of
+from ugsd_sdk.errors import ConfigError
 from ugsd_sdk.home import UserEgress
 from ugsd_sdk.profile.clip_profile import ClipProfile
 from ugsd_sdk.profile.matching import Enrolment, ProfileChange
 from ugsd_sdk.profile.profile import Profile
 from ugsd_sdk.profile.user_profile import UserProfile
 from ugsd_sdk.settings.config import Settings
+from ugsd_sdk.settings.verification import BLOCK_TOKENS, MAX_ADAPTED_BLOCK_TOKENS
 from ugsd_sdk.speech.reader import Meter, SpeechDetector, SpeechReader
 from ugsd_sdk.speech.spans import Speech
 
@@ -95,10 +98,20 @@ class CaptionPipeline:
             drafter.info.slot_table,
             block_unit=settings.block_unit,
             continuation=settings.continuation,
-            block_tokens=settings.block_tokens,
+            block_tokens=BLOCK_TOKENS if settings.block_tokens == "auto" else settings.block_tokens,
             verification=settings.verification,
             has_noise=settings.sigma is not None,
         )
+        if settings.verifier.min_saving_s is not None and (
+            self.block_rules.continue_to is not ContinueTo.CAPTION
+        ):
+            raise ConfigError(
+                "verifier.min_saving_s: the verifier does not end captions of this drafter, whose "
+                "clauses state what the device measured: remove it, or use a drafter without slots "
+                "and continuation = caption"
+            )
+        self.pace = Pace(lambda: None)
+        """The measured times of this captioner."""
         self.user_profile = user_profile
         self.detector = detector
         self.load_s = 0.0
@@ -156,20 +169,10 @@ class CaptionPipeline:
             now_s=monotonic(),
         )
         plan = described.plan(wish.length, _wording_of(reader.speech, wish.seed))
-        policy = self._policy_for(conditioned, used)
         encoded_s = monotonic()
         exchange = self._exchange()
-        decoder = Decoder(
-            lambda emotion: drafter.start(replace(conditioned, plan=plan), emotion=emotion),
-            eos=drafter.info.eos,
-            max_tokens=min(drafter.info.max_tokens, MAX_CAPTION_TOKENS),
-            ood_score=conditioned.ood_score,
-            uncertainty=self.uncertainty,
-            policy=NeverEscalate(ReasonCode.NO_VERIFIER) if exchange is None else policy,
-            piece=drafter.piece,
-            budget=lambda: budget_of(exchange, self.limits),
-            rules=self.block_rules,
-        )
+        policy = self._policy_for(conditioned, used, exchange)
+        decoder = self._decoder(replace(conditioned, plan=plan), exchange, policy)
         finished, draft_s = drive(decoder, exchange)
         gender = gender_from(femininity) if self.settings.gender else None
         receipts = () if exchange is None else exchange.receipts()
@@ -196,16 +199,40 @@ class CaptionPipeline:
             decisions=tuple(map(BlockDecision.of, finished.blocks)),
         )
 
+    def _decoder(self, clip: ConditionedClip, exchange: Exchange | None, policy: Policy) -> Decoder:
+        drafter = self.drafter
+        return Decoder(
+            lambda emotion: drafter.start(clip, emotion=emotion),
+            eos=drafter.info.eos,
+            max_tokens=min(drafter.info.max_tokens, MAX_CAPTION_TOKENS),
+            ood_score=clip.ood_score,
+            uncertainty=self.uncertainty,
+            policy=policy,
+            piece=drafter.piece,
+            budget=lambda: budget_of(exchange, self.limits),
+            rules=self.block_rules.with_block_tokens(self._block_tokens()),
+            expected_gain=getattr(self.uncertainty, "expected_gain", None),
+            pace=self.pace,
+        )
+
+    def _block_tokens(self) -> int:
+        """Return the length of the next caption's blocks of tokens. A block that is sent to save
+        time has one token, since those after it would be drafted in vain."""
+        min_saving_s = self.settings.verifier.min_saving_s
+        if min_saving_s is not None and self.pace.saving_s(0) >= min_saving_s:
+            return 1
+        if self.settings.block_tokens == "auto":
+            return self.pace.block_tokens(MAX_ADAPTED_BLOCK_TOKENS)
+        return self.settings.block_tokens
+
     def _unverified_reason(
         self, exchange: Exchange | None, policy: Policy, finished: Finished
     ) -> Reason | None:
         """Return why a caption has less verification than was asked for; without a verifier only a
         target asks for any."""
         if exchange is not None:
-            failures = (block.reason.failure for block in finished.blocks)
-            not_judged = (one for one in failures if one and one.code is ReasonCode.NOT_JUDGED)
             why = exchange.unverified_reason or blocked_reason_of(policy)
-            return why or next(not_judged, None)
+            return why or next(filter(None, map(_missing_verification, finished.blocks)), None)
         targets = (self.settings.target_risk, self.settings.target_gain)
         has_target = any(target is not None for target in targets)
         return Reason(code=ReasonCode.NO_VERIFIER) if has_target else None
@@ -254,12 +281,23 @@ class CaptionPipeline:
         enrolment = Enrolment(self.settings.min_enrolment, self.settings.min_enrolment_s)
         return ClipProfile(profile, self.drafter.info.profile_encoder, enrolment)
 
-    def _policy_for(self, conditioned: ConditionedClip, profile: ClipProfile) -> Policy:
+    def _policy_for(
+        self, conditioned: ConditionedClip, profile: ClipProfile, exchange: Exchange | None
+    ) -> Policy:
         """Return the policy for a clip, guarded if none of its states may be sent."""
-        blocked_reason = profile.blocked_reason(conditioned.voice, conditioned.profile_match)
-        return (
-            self.policy if blocked_reason is None else EnrolmentGuard(self.policy, blocked_reason)
+        if exchange is None:
+            return NeverEscalate(ReasonCode.NO_VERIFIER)
+        verifier = self.settings.verifier
+        policy = PacedPolicy(
+            self.policy,
+            self.pace,
+            exchange.remaining_s,
+            max_delay_s=verifier.max_delay_s,
+            min_saving_s=verifier.min_saving_s,
+            disclosure=self.settings.disclosure,
         )
+        blocked_reason = profile.blocked_reason(conditioned.voice, conditioned.profile_match)
+        return policy if blocked_reason is None else EnrolmentGuard(policy, blocked_reason)
 
     def _exchange(self) -> Exchange | None:
         """Return the exchange of a new caption, or ``None`` without a verifier."""
@@ -271,6 +309,7 @@ class CaptionPipeline:
             deadline_s=verifier.deadline_s,
             waiting=WaitingTime(verifier.caption_deadline_s),
             traffic_shape=self.settings.traffic_shape,
+            pace=self.pace,
         )
 
     def _record_decisions(self, finished: Finished, exchange: Exchange | None) -> str | None:
@@ -309,6 +348,14 @@ def _wording_of(speech: Speech, seed: int) -> str:
     """Return what the wording is drawn from: the seed, and the duration of the speech in steps of
     10 ms, so that clips are worded differently although the words tell nothing else of them."""
     return f"{seed}:{round(100 * speech.duration_s)}"
+
+
+def _missing_verification(block: BlockOutcome) -> Reason | None:
+    """Return why a block that the policy would have sent was kept, or was sent and not judged."""
+    reason, failure = block.reason, block.reason.failure
+    if reason.code is ReasonCode.ANSWER_TOO_LATE:
+        return reason
+    return failure if failure and failure.code is ReasonCode.NOT_JUDGED else None
 
 
 def _worded(

@@ -22,7 +22,6 @@ from ugsd_privacy.budget import BudgetLimits
 from ugsd_privacy.keys.verifier import VerifierKey
 from ugsd_privacy.protocol.channel import TrafficShape
 from ugsd_sdk.captioner import Captioner
-from ugsd_sdk.decoding.policy import UncertaintyPolicy
 from ugsd_sdk.decoding.uncertainty import RejectionPredictor
 from ugsd_sdk.drafter import ConditionedClip, Drafter, DrafterInfo, DraftSession
 from ugsd_sdk.profile.speaker_profile import EMPTY_PROFILE, SpeakerProfile
@@ -35,6 +34,7 @@ from ugsd_server.settings import Settings as ServerSettings
 from ugsd_server.verifier.engine import Verifier
 
 from ugsd_lab.attacks.disclosures import EmbeddingDrafter
+from ugsd_lab.evaluation.systems import shipped_policy
 
 __all__ = ["Capture", "Packet", "capture"]
 
@@ -91,7 +91,7 @@ def capture(
             verifier=f"ws://127.0.0.1:{relay.port}",
             verifier_key=key.public.to_text(),
             uncertainty=predictor,
-            policy=UncertaintyPolicy(predictor.threshold),
+            policy=shipped_policy(predictor),
             config=Settings(
                 home=Path(home),
                 limits=_NO_CAPS,

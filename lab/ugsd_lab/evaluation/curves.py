@@ -21,7 +21,13 @@ from ugsd_lab.evaluation.baselines import BLOCKS, BlockPolicy, fixed_block, samp
 from ugsd_lab.evaluation.matching import disclosed_share, escalated_share, random_system
 from ugsd_lab.evaluation.metrics import emotion_right
 from ugsd_lab.evaluation.pairs import Domain
-from ugsd_lab.evaluation.systems import EvaluationHarness, Stage, System, SystemOutput
+from ugsd_lab.evaluation.systems import (
+    EvaluationHarness,
+    Stage,
+    System,
+    SystemOutput,
+    shipped_policy,
+)
 
 if TYPE_CHECKING:
     from ugsd_lab.models.embeddings import Progress
@@ -88,7 +94,7 @@ class CorpusCurves:
     alone: Point
     everything: Point
     shipped: Point
-    """UGSD as shipped: at the drafter's own threshold."""
+    """UGSD as shipped: it asks where a gain is expected."""
     curves: tuple[Curve, ...]
     """Rejection predictor, entropy threshold, random, fixed block, oracle."""
     predictor_quality: float
@@ -115,7 +121,7 @@ def curves_of(
         point(System("everything", AlwaysEscalate, block_unit=BlockUnit.TOKENS)),
     )
     predictor = harness.rejection_predictor
-    shipped = point(_threshold_system(predictor, predictor.threshold, BlockUnit.SLOT))
+    shipped = point(System("as shipped", lambda: shipped_policy(predictor)))
 
     def curve(name: str, systems: Sequence[System], *last: Point) -> Curve:
         return Curve(name, (alone, *map(point, systems), *last))

@@ -52,7 +52,13 @@ from ugsd_lab.evaluation.rows import (
     row_of,
     systems_in_order,
 )
-from ugsd_lab.evaluation.systems import EvaluationHarness, Stage, System, SystemOutput
+from ugsd_lab.evaluation.systems import (
+    EvaluationHarness,
+    Stage,
+    System,
+    SystemOutput,
+    shipped_policy,
+)
 from ugsd_lab.training.profiles import MIN_ENROLMENT
 
 if TYPE_CHECKING:
@@ -204,7 +210,7 @@ def _completed(norms: Norms, clips: Sequence[Clip], measures: dict[str, Measures
 
 
 def _ugsd(harness: EvaluationHarness) -> System:
-    return System(UGSD, lambda: UncertaintyPolicy(harness.rejection_predictor.threshold))
+    return System(UGSD, lambda: shipped_policy(harness.rejection_predictor))
 
 
 def _run_systems(

@@ -22,7 +22,7 @@ from ugsd_privacy.keys.verifier import VerifierKey
 from ugsd_sdk.caption import Caption
 from ugsd_sdk.captioner import Captioner
 from ugsd_sdk.decoding.block_rules import BlockRules
-from ugsd_sdk.decoding.policy import Policy
+from ugsd_sdk.decoding.policy import GainPolicy, Policy, UncertaintyPolicy
 from ugsd_sdk.decoding.uncertainty import RejectionPredictor, Uncertainty
 from ugsd_sdk.drafter import ConditionedClip, Drafter, DrafterInfo, DraftSession
 from ugsd_sdk.drafter.gender_phrases import gender_from, with_gender
@@ -54,7 +54,7 @@ from ugsd_lab.training.verifier_decoding import (
 if TYPE_CHECKING:
     from ugsd_lab.models.embeddings import Progress
 
-__all__ = ["EvaluationHarness", "Stage", "System", "SystemOutput", "in_memory"]
+__all__ = ["EvaluationHarness", "Stage", "System", "SystemOutput", "in_memory", "shipped_policy"]
 
 _NO_CAPS = BudgetLimits.without_caps()
 _PATIENT = VerifierSettings(deadline_s=600, caption_deadline_s=600)
@@ -104,6 +104,11 @@ class SystemOutput:
         """The largest uncertainty of the drafted tokens; 0 if no verifier decides one."""
         tokens = () if self.caption is None else self.caption.tokens
         return max((token.uncertainty or 0.0 for token in tokens), default=0.0)
+
+
+def shipped_policy(predictor: RejectionPredictor) -> Policy:
+    """Return the policy of a captioner whose settings name none."""
+    return GainPolicy(UncertaintyPolicy(predictor.threshold))
 
 
 class Stage:

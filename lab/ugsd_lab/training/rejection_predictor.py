@@ -1,5 +1,5 @@
 """Fits the rejection predictor: a calibrated probability that the verifier would reject the
-emotion that a caption states.
+emotion that a caption states, and those that its verdict is a rescue, or spoils what was right.
 
 There is one observation for each wording of a clip: the question that a device would ask about it.
 In-domain, the drafter's own uncertainty predicts rejection. Out-of-domain it is confidently wrong,
@@ -19,14 +19,16 @@ from time import monotonic
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from ugsd_privacy.protocol.messages import Verdict
 from ugsd_sdk.attributes.description import VoiceDescription
 from ugsd_sdk.attributes.length import CaptionLength
 from ugsd_sdk.attributes.plan import CaptionPlan
 from ugsd_sdk.attributes.slots import Slot
 from ugsd_sdk.decoding.block_rules import BlockRules
-from ugsd_sdk.decoding.uncertainty import FEATURES, EntropyUncertainty, spread_of
+from ugsd_sdk.decoding.uncertainty import FEATURES, EntropyUncertainty, Logistic, spread_of
 from ugsd_sdk.drafter import ConditionedClip
 from ugsd_sdk.drafter.onnx import OnnxDrafter
+from ugsd_sdk.drafter.slot_table import SlotTable
 from ugsd_sdk.profile.usual_prosody import UsualProsody
 from ugsd_server.verifier.engine import Verifier
 from ugsd_server.verifier.onnx import OnnxScorer
@@ -37,7 +39,7 @@ from ugsd_lab.errors import TrainingError
 from ugsd_lab.models.embeddings import Progress
 from ugsd_lab.training.calibration_error import expected_calibration_error
 from ugsd_lab.training.profiles import MIN_ENROLMENT, clip_embedding, running_profiles
-from ugsd_lab.training.verifier_decoding import is_rejected, projection_index
+from ugsd_lab.training.verifier_decoding import projection_index, verdict_on
 
 __all__ = [
     "IN_DOMAIN_ESCALATION_RATE",
@@ -72,6 +74,15 @@ class RejectionPredictorFit:
     """The threshold at which the entropy baseline escalates as many in-domain captions."""
     calibration_error: float
     """Expected calibration error on in-domain questions, ten bins of equal size."""
+    rescue: Logistic
+    """Predicts that the draft is wrong and the verdict right."""
+    spoil: Logistic
+    """Predicts that the draft is right and the verdict wrong."""
+
+    def as_dict(self) -> dict[str, object]:
+        """Return the contents in JSON types."""
+        fitted = {name: getattr(self, name).model_dump() for name in ("rescue", "spoil")}
+        return {**vars(self), **fitted}
 
 
 @dataclass(frozen=True)
@@ -83,6 +94,10 @@ class Observed:
     entropy: float
     """The largest of the clause's tokens, as a share of ln V."""
     is_rejected: bool
+    rescues: bool
+    """Whether the drafted emotion is wrong and the verdict's right, by the label."""
+    spoils: bool
+    """Whether the drafted emotion is right and the verdict's wrong."""
     clip: Clip
 
 
@@ -108,8 +123,8 @@ def observe(
         for plan in _plans(conditioned, clip):
             draft = _draft(drafter, replace(conditioned, plan=plan))
             if draft is not None:
-                rejected = is_rejected(verifier, draft.question, state, projection)
-                out.append(Observed(draft.features, draft.entropy, rejected, clip))
+                verdict = verdict_on(verifier, draft.question, state, projection)
+                out.append(_observed(draft, verdict, drafter.info.slot_table, clip))
         progress("calibrating", done, len(enrolled), "")
     return out
 
@@ -119,6 +134,21 @@ class _Draft:
     question: Sequence[int]
     features: Mapping[str, float]
     entropy: float
+
+
+def _observed(draft: _Draft, verdict: Verdict, table: SlotTable | None, clip: Clip) -> Observed:
+    is_rejected = verdict.accepted < len(draft.question)
+    drafted = verified = None if table is None else table.emotion_in(draft.question)
+    if table is not None and verdict.correction is not None:
+        verified = table.emotion_in([verdict.correction])
+    return Observed(
+        draft.features,
+        draft.entropy,
+        is_rejected,
+        rescues=verified == clip.emotion != drafted,
+        spoils=drafted == clip.emotion != verified,
+        clip=clip,
+    )
 
 
 def _draft(drafter: OnnxDrafter, clip: ConditionedClip) -> _Draft | None:
@@ -211,21 +241,27 @@ def fit_rejection_predictors(
 
 def _fit(in_domain: Sequence[Observed], out_of_domain: Sequence[Observed]) -> RejectionPredictorFit:
     pools = [pool for pool in (in_domain, out_of_domain) if pool]
-    weights, bias = fit_rising(
-        [feature_rows(pool, _FEATURES) for pool in pools],
-        [np.array([o.is_rejected for o in pool]) for pool in pools],
-    )
+    rows = [feature_rows(pool, _FEATURES) for pool in pools]
+    weights, bias = fit_rising(rows, [np.array([o.is_rejected for o in pool]) for pool in pools])
+    rescues = [np.array([o.rescues for o in pool]) for pool in pools]
+    spoils = [np.array([o.spoils for o in pool]) for pool in pools]
     chance = sigmoid(feature_rows(in_domain, _FEATURES) @ weights + bias)
     return RejectionPredictorFit(
         features=_FEATURES,
-        weights=tuple(float(w) for w in weights),
+        weights=tuple(map(float, weights)),
         bias=bias,
         threshold=threshold_of(chance),
         entropy_threshold=threshold_of([o.entropy for o in in_domain]),
         calibration_error=expected_calibration_error(
             chance, np.array([o.is_rejected for o in in_domain])
         ),
+        rescue=_logistic(*fit_logistic(rows, rescues)),
+        spoil=_logistic(*fit_logistic(rows, spoils)),
     )
+
+
+def _logistic(weights: NDArray[np.float64], bias: float) -> Logistic:
+    return Logistic(weights=tuple(map(float, weights)), bias=bias)
 
 
 def feature_rows(observed: Sequence[Observed], features: Sequence[str]) -> NDArray[np.float64]:

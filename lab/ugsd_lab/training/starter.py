@@ -172,7 +172,7 @@ def _calibrate(work: Path, clips: list[Clip], drafters: Sequence[str], progress:
     fits = fit_rejection_predictors(work, work / VERIFIER_FOLDER, held_out, in_domain, progress)
     for name, fit in fits.items():
         path = work / name / "gate.json"
-        path.write_text(json.dumps({"format": 2, **asdict(fit)}, indent=1) + "\n")
+        path.write_text(json.dumps({"format": 2, **fit.as_dict()}, indent=1) + "\n")
         list_file(work / name, path.name)
 
 

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from ugsd_privacy.dp.mechanism import clip as clipped
 from ugsd_privacy.dp.mechanism import quantise
-from ugsd_privacy.protocol.messages import AskedSlot, Block
+from ugsd_privacy.protocol.messages import AskedSlot, Block, Verdict
 from ugsd_sdk.drafter import DrafterInfo
 from ugsd_server.verifier import CausalScorer, VerifierInfo
 from ugsd_server.verifier.acceptance import probabilities
@@ -16,7 +16,7 @@ from ugsd_server.verifier.engine import CaptionState, Verifier
 
 from ugsd_lab.errors import LabError
 
-__all__ = ["decode_with_verifier", "is_rejected", "projection_index"]
+__all__ = ["decode_with_verifier", "is_rejected", "projection_index", "verdict_on"]
 
 _CLIP_NORM = 1.0
 
@@ -63,6 +63,13 @@ def is_rejected(
 ) -> bool:
     """Return whether the verifier rejects the emotion that the tokens of a ``question`` state,
     given the state (B,) as it is received, clipped and quantised."""
+    return verdict_on(verifier, question, state, projection).accepted < len(question)
+
+
+def verdict_on(
+    verifier: Verifier, question: Sequence[int], state: NDArray[np.float32], projection: int
+) -> Verdict:
+    """Return the verdict on a question, given the state (B,) as it is received."""
     block = Block(
         caption=0,
         slot=AskedSlot.EMOTION,
@@ -71,4 +78,4 @@ def is_rejected(
         states=quantise(clipped(state[None], _CLIP_NORM), _CLIP_NORM),
         projection=projection,
     )
-    return verifier.verify(CaptionState(), block).accepted < len(question)
+    return verifier.verify(CaptionState(), block)

@@ -27,9 +27,13 @@ from ugsd_sdk.concurrency.waiting import WaitingTime
 from ugsd_sdk.connection.failure_reasons import reason_of
 from ugsd_sdk.connection.session import ASK_OPERATOR, Session
 from ugsd_sdk.connection.verifier_connection import VerifierConnection
+from ugsd_sdk.decoding.pace import Pace
 from ugsd_sdk.errors import TransportError, VerifierMisbehaved, VerifierRefused, VerifierTimeout
 
 __all__ = ["Exchange"]
+
+_LOOK_EVERY_S = 0.001
+"""How often a device that drafts on looks for an answer. Looking takes as long as a token."""
 
 
 class Exchange:
@@ -47,9 +51,11 @@ class Exchange:
         deadline_s: float,
         waiting: WaitingTime,
         traffic_shape: TrafficShape = TrafficShape.PADDED,
+        pace: Pace | None = None,
     ) -> None:
         """``deadline_s`` limits one block, from its sealing to its verdict. All waits for the
-        verifier and for the ledger count against ``waiting``, the caption's total."""
+        verifier and for the ledger count against ``waiting``, the caption's total. ``pace`` is told
+        how long answers take."""
         self.traffic_shape = traffic_shape
         self.waiting = waiting
         self._link = link
@@ -61,11 +67,20 @@ class Exchange:
         self._handle: CaptionHandle | None = None
         self._lost = False
         """Whether there was no session, or it was lost."""
+        self._pace = pace or Pace()
+        self._sent_s = 0.0
+        self._early: Verdict | Refusal | Cover | Exception | None = None
+        """What :meth:`has_answer` has found: the answer to the last frame, or why there is none."""
+        self._next_look_s = 0.0
         self.frames = self.bytes_sent = self.bytes_received = 0
         self.waited_s = 0.0
         """Time spent only on waiting for the verifier."""
         self.unverified_reason: Reason | None = None
         """The reason of the first failure."""
+
+    def remaining_s(self) -> float:
+        """Return how long the next block may wait for its answer."""
+        return min(self._deadline_s, self.waiting.remaining_s)
 
     def seal(self, escalation: Escalation) -> SealedFrame:
         """Charge the budget for ``escalation`` and seal it. If it raises, nothing was sent."""
@@ -88,6 +103,20 @@ class Exchange:
         """Send a sealed block. If it raises, the block may have been sent anyway."""
         with self._recording_failure():
             self._send(frame)
+
+    def has_answer(self) -> bool:
+        """Return whether :meth:`receive` would return or raise at once, because there is an answer
+        to the block that was sent, a failure, or no time left. It never waits."""
+        now_s = monotonic()
+        if self._early is None and now_s >= self._next_look_s:
+            self._next_look_s = now_s + _LOOK_EVERY_S
+            try:
+                self._early = self._read(0.0)
+            except VerifierTimeout:
+                pass
+            except (TransportError, PrivacyError) as error:
+                self._early = error
+        return self._early is not None or now_s >= self._block_ends_s
 
     def receive(self) -> Verdict:
         """Return the verdict on the block that was sent, or raise the failure."""
@@ -212,6 +241,7 @@ class Exchange:
     def _send(self, frame: SealedFrame) -> None:
         self.frames += 1
         self.bytes_sent += len(frame.data)
+        self._sent_s = monotonic()
         try:
             self._current().send(frame)
         except TransportError as error:
@@ -219,9 +249,19 @@ class Exchange:
             raise
 
     def _receive(self) -> Verdict | Refusal | Cover:
+        early, self._early = self._early, None
+        if isinstance(early, Exception):
+            raise early
+        if early is not None:
+            return early
+        with self._verifier_time() as timeout_s:
+            return self._read(timeout_s)
+
+    def _read(self, timeout_s: float) -> Verdict | Refusal | Cover:
+        """Return the answer to the last frame, and drop a session that is unusable."""
         try:
-            with self._verifier_time() as timeout_s:
-                answer, size = self._current().receive(timeout_s)
+            answer, size = self._current().receive(timeout_s)
+            self._pace.answered(monotonic() - self._sent_s)
             self.bytes_received += size
             if self.traffic_shape is TrafficShape.CONSTANT and size != CONSTANT_FRAME_BYTES:
                 raise VerifierMisbehaved(

@@ -19,7 +19,9 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Collection, Iterable, Sequence
+from copy import copy
 from itertools import takewhile
+from typing import Self
 
 from ugsd_privacy.protocol.messages import AskedSlot, ContinueTo
 
@@ -94,6 +96,14 @@ class BlockRules:
         self.block_tokens = block_tokens
         self.has_noise = has_noise
         """Whether states have noise."""
+
+    def with_block_tokens(self, block_tokens: int) -> Self:
+        """Return these rules with another length of a block of tokens, 1 or more."""
+        if block_tokens == self.block_tokens:
+            return self
+        changed = copy(self)
+        changed.block_tokens = block_tokens
+        return changed
 
     @property
     def has_slots(self) -> bool:

@@ -23,6 +23,8 @@ class DraftedToken:
     """``None`` for a token that no verifier judges."""
     state: NDArray[np.float32]
     """(B,) the state of its position."""
+    gain: float | None = None
+    """The expected gain of asking about it, -1 to 1; ``None`` if nothing predicts it."""
     draft_weights: bytes = b""
     """The distribution from which the token's value was drawn; empty if it was not."""
 

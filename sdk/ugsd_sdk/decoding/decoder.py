@@ -31,11 +31,12 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from itertools import takewhile
 from math import isnan
+from time import monotonic
 
 import numpy as np
 from numpy.typing import NDArray
 from ugsd_privacy.egress import Escalation
-from ugsd_privacy.protocol.messages import Verdict
+from ugsd_privacy.protocol.messages import ContinueTo, Verdict
 from ugsd_privacy.reasons import Reason, ReasonCode, as_reason
 
 from ugsd_sdk.decoding.block_history import BlockHistory
@@ -50,18 +51,15 @@ from ugsd_sdk.decoding.events import (
     TokenSource,
     VerdictAwaited,
 )
+from ugsd_sdk.decoding.pace import Pace
 from ugsd_sdk.decoding.policy import BlockView, BudgetView, Escalate, KeepLocal, Policy
 from ugsd_sdk.decoding.repetition import greedy_token
-from ugsd_sdk.decoding.uncertainty import Uncertainty
+from ugsd_sdk.decoding.uncertainty import ExpectedGain, Uncertainty
 from ugsd_sdk.decoding.verdict_check import checked_tokens
 from ugsd_sdk.drafter import DraftSession
 from ugsd_sdk.errors import ModelError
 
 __all__ = ["Decoder", "DecoderState"]
-
-_TOKENS_IN_FLIGHT = 16
-"""Tokens that are drafted while a block is on its way: about what remains of a normal caption. An
-accepted draft then costs only the longer of the two times."""
 
 
 class DecoderState(StrEnum):
@@ -99,11 +97,15 @@ class Decoder:
         piece: Callable[[int], str],
         budget: Callable[[], BudgetView] = BudgetView,
         rules: BlockRules | None = None,
+        expected_gain: ExpectedGain | None = None,
+        pace: Pace | None = None,
+        clock: Callable[[], float] = monotonic,
     ) -> None:
         """``start`` returns a new, empty draft of the caption, which only the decoder uses, and
         which names the given emotion if there is one. ``piece`` returns a token's text, as
         :meth:`~ugsd_sdk.drafter.Drafter.piece` does. Without ``rules`` all tokens may be asked
-        about."""
+        about. ``expected_gain`` predicts the gain of a question about a slot. ``pace``
+        is told how fast tokens are drafted, by ``clock`` in seconds, and what is accepted."""
         self._start = start
         self._session = start(None)
         self._eos = eos
@@ -114,6 +116,8 @@ class Decoder:
         self._piece = piece
         self._budget = budget
         self._rules = rules or BlockRules()
+        self._expected_gain = expected_gain if self._rules.by_slot else None
+        self._pace, self._clock = pace or Pace(), clock
         self._is_settled = False
         """Whether the emotion was given, so that there is nothing to ask."""
         self._vocabulary_size = 0
@@ -135,14 +139,21 @@ class Decoder:
 
     # -- what the driver calls
 
-    def advance(self) -> Event:
+    def advance(self, has_answer: Callable[[], bool] = lambda: False) -> Event:
         """Draft blocks and apply the policy until the driver must act.
+
+        While a block is in flight, drafting goes on to the caption's end or until ``has_answer``,
+        which is called before each token: an accepted draft then costs only the longer of the two
+        times, and a correction is applied as soon as the current token is drafted. Nothing is
+        drafted in vain while a verifier is to end the caption sooner.
 
         Raises :class:`ConfigError` if the policy asks for a disclosure that does not fit, and
         :class:`ModelError` if the drafter's numbers are no numbers.
         """
         if self._in_flight is not None:
-            self._draft(len(self._in_flight.block) + _TOKENS_IN_FLIGHT)
+            is_handed_over = self._in_flight.reason.code is ReasonCode.SAVES_TIME
+            while not is_handed_over and not self._session_ended() and not has_answer():
+                self._draft(len(self._ahead) + 1)
             return VerdictAwaited()
         while self.state is DecoderState.DRAFTING:
             block = self._next_block()
@@ -166,6 +177,7 @@ class Decoder:
             )
             self._in_flight = _InFlight(block, escalation, as_reason(decision.reason))
             return EscalationRequested(escalation)
+        self._pace.finished(len(self._committed))
         return Finished(
             tuple(self._committed.tokens),
             self._history.counts(),
@@ -198,6 +210,9 @@ class Decoder:
             has_state=bool(flight.escalation.state_positions),
         )
         del written[self._max_tokens - len(self._committed) - verdict.accepted :]
+        self._pace.judged(verdict.accepted, len(block))
+        if self._rules.continue_to is ContinueTo.CAPTION:
+            self._pace.continued(len(verdict.continuation))
         is_judged = verdict.correction is not None or self._can_be_judged(flight)
         self._land(
             replace(flight.reason, accepted=verdict.accepted, offered=len(block))
@@ -281,15 +296,18 @@ class Decoder:
 
     def _draft(self, count: int) -> None:
         """Draft until ``count`` tokens are ahead or the caption ends."""
+        started_s, before = self._clock(), len(self._ahead)
         while len(self._ahead) < count and not self._session_ended():
             prediction = self._session.predict()
             self._vocabulary_size = prediction.logits.size
             token = greedy_token(prediction.choices, self._session.tokens, eos=self._eos)
-            score, draft_weights = None, b""
+            score, gain, draft_weights = None, None, b""
             if not self._is_settled and self._rules.is_judged(token, self._session.tokens):
                 score = float(self._uncertainty(prediction.logits, self._ood_score))
                 if isnan(score):  # it would reach no threshold, and so never be asked about
                     raise ModelError("the uncertainty of a token is not a number: mend its score")
+                if self._expected_gain is not None:
+                    gain = self._expected_gain(prediction.logits, self._ood_score)
                 if self._rules.value_draw is not None:
                     drawn = self._rules.value_draw(prediction.logits)
                     token, draft_weights = drawn.token, drawn.draft_weights
@@ -298,8 +316,10 @@ class Decoder:
                 raise ModelError("the drafter's state is not finite: reinstall its weights")
             if self._summary is None:
                 self._summary = state
-            self._ahead.append(DraftedToken(token, score, state, draft_weights))
+            self._ahead.append(DraftedToken(token, score, state, gain, draft_weights))
             self._session.append([token])
+        if len(self._ahead) > before:
+            self._pace.drafted(len(self._ahead) - before, self._clock() - started_s)
 
     def _session_ended(self) -> bool:
         tokens = self._session.tokens
@@ -336,6 +356,7 @@ class Decoder:
             tokens=tuple(one.token for one in takewhile(lambda one: not one.draft_weights, block)),
             uncertainties=tuple(one.uncertainty for one in block),
             verifier_has_summary=self._history.has_sent_summary,
+            gain=next((one.gain for one in block if one.gain is not None), None),
         )
         return self._policy(view, self._budget())
 

@@ -20,6 +20,7 @@ __all__ = [
     "BudgetView",
     "EnrolmentGuard",
     "Escalate",
+    "GainPolicy",
     "KeepLocal",
     "NeverEscalate",
     "Policy",
@@ -42,6 +43,9 @@ class BlockView:
     wording, which no verifier judges; at least one token is judged."""
     verifier_has_summary: bool
     """Whether the verifier already has this caption's state of position 0."""
+    gain: float | None = None
+    """By how much asking raises the probability that the emotion is right, -1 to 1; ``None`` for a
+    block of tokens, or if nothing predicts it."""
 
     @property
     def uncertainty(self) -> float:
@@ -111,6 +115,26 @@ class UncertaintyPolicy:
 
     def _reason(self, code: ReasonCode, uncertainty: float) -> Reason:
         return Reason(code=code, value=uncertainty, threshold=self.threshold)
+
+
+@dataclass(frozen=True)
+class GainPolicy:
+    """Asks where the expected gain exceeds ``min_gain``, -1 to 1.
+
+    A block without an expected gain is left to ``otherwise``.
+    """
+
+    otherwise: Policy
+    min_gain: float = 0.0
+    disclosure: Disclosure = Disclosure.SUMMARY
+
+    def __call__(self, block: BlockView, budget: BudgetView) -> KeepLocal | Escalate:
+        if block.gain is None:
+            return self.otherwise(block, budget)
+        pays = block.gain > self.min_gain
+        code = ReasonCode.GAIN_EXPECTED if pays else ReasonCode.NO_GAIN_EXPECTED
+        reason = Reason(code=code, value=block.gain, threshold=self.min_gain)
+        return Escalate(self.disclosure, reason=reason) if pays else KeepLocal(reason)
 
 
 @dataclass(frozen=True)

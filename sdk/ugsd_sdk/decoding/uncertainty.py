@@ -7,9 +7,10 @@ that the verifier would reject the token (:class:`RejectionPredictor`), fitted o
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from math import exp, inf, log, log1p
+from operator import mul
 from pathlib import Path
 from types import MappingProxyType
 from typing import Annotated, Literal, Protocol
@@ -26,6 +27,8 @@ from ugsd_sdk.errors import ModelError
 __all__ = [
     "FEATURES",
     "EntropyUncertainty",
+    "ExpectedGain",
+    "Logistic",
     "RejectionPredictor",
     "Spread",
     "Uncertainty",
@@ -69,6 +72,13 @@ class Uncertainty(Protocol):
     def __call__(self, logits: NDArray[np.floating], ood_score: float) -> float: ...
 
 
+class ExpectedGain(Protocol):
+    """Predicts by how much asking raises the probability that a slot's value is right, -1 to 1;
+    ``None`` if it cannot."""
+
+    def __call__(self, logits: NDArray[np.floating], ood_score: float) -> float | None: ...
+
+
 @dataclass(frozen=True)
 class EntropyUncertainty:
     """The paper's score: entropy as a share of ln V (0 to 1) or in nats."""
@@ -101,6 +111,19 @@ FEATURES: Mapping[str, Callable[[Spread, float], float]] = MappingProxyType(
 token but the likeliest."""
 
 
+class Logistic(StrictModel):
+    """A logistic function of the features: sigmoid(weights . features + bias)."""
+
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
+
+    weights: tuple[float, ...]
+    bias: float
+
+    def __call__(self, values: Sequence[float]) -> float:
+        """Return the probability, 0 to 1, for the values of the features."""
+        return _logistic(self.weights, self.bias, values)
+
+
 class _RejectionPredictorFile(StrictModel):
     model_config = ConfigDict(extra="ignore", allow_inf_nan=False)
 
@@ -109,6 +132,8 @@ class _RejectionPredictorFile(StrictModel):
     weights: tuple[float, ...]
     bias: float
     threshold: Annotated[float, Field(ge=0)]
+    rescue: Logistic | None = None
+    spoil: Logistic | None = None
 
 
 @dataclass(frozen=True)
@@ -118,6 +143,9 @@ class RejectionPredictor:
     It is fitted at the token that states the emotion, which is what a verifier is asked about. The
     OOD score is one of its features, since a drafter that hears speech unlike its training data is
     often confidently wrong.
+
+    A verifier may also reject what was right. ``rescue`` and ``spoil`` predict how often its answer
+    makes a wrong emotion right, and a right one wrong: see :meth:`expected_gain`.
     """
 
     features: tuple[str, ...]
@@ -125,6 +153,10 @@ class RejectionPredictor:
     bias: float
     threshold: float
     """The least uncertainty that is escalated, chosen on the calibration speakers."""
+    rescue: Logistic | None = None
+    """P(the draft is wrong and the verdict right), by the same features."""
+    spoil: Logistic | None = None
+    """P(the draft is right and the verdict wrong), by the same features."""
 
     def __post_init__(self) -> None:
         unknown = sorted(set(self.features) - set(FEATURES))
@@ -132,11 +164,15 @@ class RejectionPredictor:
             raise ModelError(
                 f"unknown features {unknown} of the rejection predictor: use {sorted(FEATURES)}"
             )
-        if len(self.features) != len(self.weights):
-            raise ModelError(
-                f"the rejection predictor has {len(self.features)} features but "
-                f"{len(self.weights)} weights: fit it again"
-            )
+        fitted = [one.weights for one in (self.rescue, self.spoil) if one is not None]
+        for weights in (self.weights, *fitted):
+            if len(weights) != len(self.features):
+                raise ModelError(
+                    f"the rejection predictor has {len(self.features)} features but "
+                    f"{len(weights)} weights: fit it again"
+                )
+        if (self.rescue is None) != (self.spoil is None):
+            raise ModelError("the rejection predictor has only one of rescue and spoil: fit both")
 
     @classmethod
     def load(cls, path: Path) -> RejectionPredictor:
@@ -156,20 +192,35 @@ class RejectionPredictor:
             raise ModelError(
                 f"{path} is not a rejection predictor of format 2: fit it again"
             ) from error
-        return cls(fields.features, fields.weights, fields.bias, fields.threshold)
+        return cls(
+            fields.features, fields.weights, fields.bias, fields.threshold,
+            rescue=fields.rescue, spoil=fields.spoil,
+        )  # fmt: skip
 
     def __call__(self, logits: NDArray[np.floating], ood_score: float) -> float:
         """Return P(reject) for ``logits`` (V,) in a clip with ``ood_score`` >= 0.
 
         Raises :class:`ModelError` for invalid logits or an invalid OOD score.
         """
+        return _logistic(self.weights, self.bias, self._values(logits, ood_score))
+
+    def expected_gain(self, logits: NDArray[np.floating], ood_score: float) -> float | None:
+        """Return by how much asking raises the probability that the emotion is right, -1 to 1:
+        P(rescue) - P(spoil). ``None`` if neither was fitted. Raises as a call does."""
+        if self.rescue is None or self.spoil is None:
+            return None
+        values = self._values(logits, ood_score)
+        return self.rescue(values) - self.spoil(values)
+
+    def _values(self, logits: NDArray[np.floating], ood_score: float) -> list[float]:
         if not 0 <= ood_score < inf:
             raise ModelError(
                 "the drafter's OOD score is not a finite number >= 0: reinstall its weights"
             )
         spread = spread_of(logits)
-        z = self.bias + sum(
-            weight * FEATURES[name](spread, ood_score)
-            for name, weight in zip(self.features, self.weights, strict=True)
-        )
-        return 1 / (1 + exp(-z)) if z >= 0 else exp(z) / (1 + exp(z))
+        return [FEATURES[name](spread, ood_score) for name in self.features]
+
+
+def _logistic(weights: Sequence[float], bias: float, values: Sequence[float]) -> float:
+    z = bias + sum(map(mul, weights, values))
+    return 1 / (1 + exp(-z)) if z >= 0 else exp(z) / (1 + exp(z))

@@ -37,7 +37,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import (
     Field,
@@ -128,6 +128,10 @@ class Settings(BaseSettings):
     threshold: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
     """Least uncertainty of a block, 0 or more, at which it is escalated. If it is not set, the
     drafter's own threshold is used."""
+    min_gain: Annotated[float, Field(ge=-1, le=1)] | None = None
+    """Ask only where asking is expected to raise the probability that the emotion is right by more
+    than this, -1 to 1. If neither it nor a threshold or target is set, 0 is used with drafters that
+    predict the gain, as the bundled ones do, for questions about slots."""
     target_risk: Annotated[float, Field(gt=0, lt=1)] | None = None
     """Replaces the threshold: the largest share of questions, between 0 and 1, that may stay on the
     device although the verifier would have rejected the draft. A caption has one question, about
@@ -146,8 +150,12 @@ class Settings(BaseSettings):
     """What one block is. ``slot``: the clause of the emotion, up to the word that names it, as one
     question. ``tokens``: ``block_tokens`` tokens, as in the paper, and always so for a drafter
     without slots."""
-    block_tokens: Annotated[int, Field(ge=1, le=MAX_CAPTION_TOKENS)] = BLOCK_TOKENS
-    """Largest number of drafted tokens in one block, 1 to 256, if ``block_unit`` is ``tokens``."""
+    block_tokens: Annotated[int, Field(ge=1, le=MAX_CAPTION_TOKENS)] | Literal["auto"] = (
+        BLOCK_TOKENS
+    )
+    """Largest number of drafted tokens in one block, 1 to 256, if ``block_unit`` is ``tokens``.
+    ``auto``: 1 to 16, as the measured times to draft a token and to get an answer, and the share of
+    accepted tokens, make it best."""
     continuation: Continuation | None = None
     """How far the verifier may go on after the tokens that it accepts or corrects. Default:
     ``nothing`` for questions, ``clause`` for blocks of tokens of a drafter with slots, ``caption``
@@ -204,13 +212,17 @@ class Settings(BaseSettings):
     def _refuse_bools(cls, value: object, info: ValidationInfo) -> object:
         return refuse_bool(value, cls.model_fields[str(info.field_name)].annotation)
 
-    @field_validator("target_risk", "target_gain")
+    @field_validator("min_gain", "target_risk", "target_gain")
     @classmethod
-    def _one_of_three(cls, target: float | None, info: ValidationInfo) -> float | None:
-        others = [info.data.get(name) for name in ("threshold", "target_risk")]
+    def _one_of_four(cls, target: float | None, info: ValidationInfo) -> float | None:
+        others = [
+            info.data.get(name)
+            for name in ("threshold", "min_gain", "target_risk")
+            if name != info.field_name
+        ]
         if target is not None and any(other is not None for other in others):
             raise PydanticCustomError(
-                "excluded", "set only one of threshold, target_risk and target_gain"
+                "excluded", "set only one of threshold, min_gain, target_risk and target_gain"
             )
         return target
 

@@ -70,6 +70,14 @@ class VerifierSettings(_Table):
     includes the connection."""
     caption_deadline_s: _Seconds = 5.0
     """Longest wait for all blocks of one caption together in seconds, above 0 and up to 3600."""
+    max_delay_s: Annotated[float, Field(ge=0, le=3600, allow_inf_nan=False)] | None = None
+    """Longest expected delay of a caption for which a question is asked, in seconds, 0 to 3600: the
+    measured time of an answer, less the drafting that goes on meanwhile. 0 asks only where drafting
+    hides the answer. If it is not set, only the deadlines limit it."""
+    min_saving_s: _Seconds | None = None
+    """Ask also, sure or not, where the verifier is expected to end the caption sooner than the
+    device, by at least so many seconds, above 0 and up to 3600. It is for slow devices whose
+    drafter has no slots, with ``continuation = caption``, and sends more than questions do."""
     connect_timeout_s: _Seconds = 10.0
     """Longest attempt to connect in seconds, above 0 and up to 3600. It runs in the background."""
 

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from enum import StrEnum
 
-__all__ = ["BLOCK_TOKENS", "BlockUnit", "Continuation", "Verification"]
+__all__ = ["BLOCK_TOKENS", "MAX_ADAPTED_BLOCK_TOKENS", "BlockUnit", "Continuation", "Verification"]
 
 BLOCK_TOKENS = 5
 """Block length k of the paper, section III."""
+MAX_ADAPTED_BLOCK_TOKENS = 16
+"""Longest block if its length follows the delay: from there on even a round trip of seconds gains
+little by a longer one."""
 
 
 class BlockUnit(StrEnum):

@@ -6,6 +6,8 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from ugsd_privacy.egress import Escalation
 from ugsd_privacy.protocol.messages import Disclosure, Verdict
 from ugsd_sdk.decoding.block_rules import BlockRules
@@ -270,3 +272,41 @@ def test_nan_logits_raise_model_error() -> None:
     )
     with pytest.raises(ModelError):
         decoder.advance()
+
+
+def test_drafting_stops_as_soon_as_answer_is_there() -> None:
+    decoder, session = decoder_of(long_drafter(), AlwaysEscalate())
+    next_escalation(decoder)
+    steps = session.steps
+    looks = iter([False, False, True])
+    assert isinstance(decoder.advance(lambda: next(looks)), VerdictAwaited)
+    assert session.steps == steps + 2
+    assert isinstance(decoder.advance(), VerdictAwaited)
+    assert session.tokens[-1] == EOS, "without an answer the whole caption is drafted"
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(st.booleans(), max_size=40), st.integers(0, 5))
+def test_time_of_answer_does_not_change_caption(arrivals: list[bool], accepted: int) -> None:
+    drafter = long_drafter()
+
+    def caption_of(looks: list[bool]) -> Finished:
+        decoder, _ = decoder_of(drafter, AlwaysEscalate())
+        times, start = iter(looks), 0
+        while not isinstance(event := decoder.advance(lambda: next(times, True)), Finished):
+            if not isinstance(event, EscalationRequested):
+                continue
+            block = event.escalation.tokens
+            decoder.advance(lambda: next(times, True))
+            kept = min(accepted, len(block))
+            verdict = accept_all(start, block)
+            if kept < len(block):
+                other = next(t for t in range(1, 12) if t != block[kept])
+                verdict = Verdict(
+                    caption=0, start=start, accepted=kept, correction=other, continuation=()
+                )
+            decoder.receive_verdict(verdict)
+            start += len(block) if kept == len(block) else kept + 1
+        return event
+
+    assert caption_of(arrivals) == caption_of([])

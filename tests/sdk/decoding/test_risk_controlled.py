@@ -179,7 +179,7 @@ def test_exactly_one_target_is_required(targets: dict[str, float]) -> None:
     ],
 )
 def test_threshold_and_targets_exclude_each_other(given_: dict[str, float]) -> None:
-    with pytest.raises(ConfigError, match="only one of threshold, target_risk and target_gain"):
+    with pytest.raises(ConfigError, match="only one of threshold, min_gain, target_risk"):
         Settings(**given_)
 
 

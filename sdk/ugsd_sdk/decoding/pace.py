@@ -1,0 +1,164 @@
+"""How fast a device drafts and its verifier answers, and what follows from both.
+
+A question is worth its answer only if that comes in time, and a device that drafts slowly may be
+served sooner by a verifier that goes on. Both are decided from measured times, which are those of
+the device's own monotonic clock and never sent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from ugsd_privacy.protocol.messages import Disclosure
+from ugsd_privacy.reasons import Reason, ReasonCode
+
+from ugsd_sdk.concurrency.smoothed_time import SmoothedTime
+from ugsd_sdk.decoding.policy import BlockView, BudgetView, Escalate, KeepLocal, Policy
+
+__all__ = ["Pace", "PacedPolicy", "best_block_tokens"]
+
+_TYPICAL_TOKENS = 24
+"""Tokens of a caption, until one was made."""
+_FIRST_ACCEPTANCE = 0.8
+"""Share of drafted tokens that a verifier accepts, until one has judged some."""
+_WEIGHT = 1 / 8
+
+
+class Pace:
+    """The measured times of one captioner. All are in seconds."""
+
+    def __init__(self, round_trip_s: Callable[[], float | None] = lambda: None) -> None:
+        """``round_trip_s`` returns the round trip to the verifier as it was measured without a
+        question; ``None`` if it is not known."""
+        self._round_trip_s = round_trip_s
+        self._step, self._answer, self._service = SmoothedTime(), SmoothedTime(), SmoothedTime()
+        self.caption_tokens = float(_TYPICAL_TOKENS)
+        """Smoothed number of tokens of a caption."""
+        self.acceptance = _FIRST_ACCEPTANCE
+        """Smoothed share of the offered tokens that the verifier accepts, 0 to 1."""
+        self._continuation_tokens: float | None = None
+        """Smoothed number of tokens with which a verifier that may end the caption goes on."""
+
+    @property
+    def step_s(self) -> float | None:
+        """Time to draft one token; ``None`` before the first."""
+        return self._step.expected_s
+
+    @property
+    def answer_s(self) -> float | None:
+        """Expected time from sending a question to its answer: the round trip as it is now, and
+        what the verifier took in addition. ``None`` if neither was measured."""
+        round_trip_s, service_s = self._round_trip_s(), self._service.expected_s
+        if round_trip_s is None:
+            return self._answer.expected_s
+        return round_trip_s + (service_s or 0.0)
+
+    def drafted(self, tokens: int, seconds: float) -> None:
+        """Note that drafting ``tokens``, at least one, took ``seconds``."""
+        self._step.add(seconds / tokens)
+
+    def answered(self, seconds: float) -> None:
+        """Note that an answer came ``seconds`` after its question."""
+        self._answer.add(seconds)
+        round_trip_s = self._round_trip_s()
+        if round_trip_s is not None:
+            self._service.add(max(seconds - round_trip_s, 0.0))
+
+    def judged(self, accepted: int, offered: int) -> None:
+        """Note that the verifier accepted so many of the ``offered`` tokens, at least one."""
+        self.acceptance += _WEIGHT * (accepted / offered - self.acceptance)
+
+    def continued(self, tokens: int) -> None:
+        """Note that a verifier that may end the caption went on with so many tokens."""
+        before = self._continuation_tokens
+        self._continuation_tokens = (
+            float(tokens) if before is None else before + _WEIGHT * (tokens - before)
+        )
+
+    def finished(self, tokens: int) -> None:
+        """Note that a caption has ``tokens``."""
+        self.caption_tokens += _WEIGHT * (tokens - self.caption_tokens)
+
+    def delay_s(self, start: int) -> float:
+        """Return by how much a question about a block that begins at ``start`` is expected to delay
+        the caption, if its draft is accepted: drafting goes on while it is in flight."""
+        return max((self.answer_s or 0.0) - self._tokens_left(start) * (self.step_s or 0.0), 0.0)
+
+    def saving_s(self, start: int) -> float:
+        """Return by how much sooner the caption is expected to end if the verifier goes on from
+        ``start``, as far as it usually does; negative if it is later."""
+        left = self._tokens_left(start)
+        written = left if self._continuation_tokens is None else self._continuation_tokens
+        return min(written, left) * (self.step_s or 0.0) - (self.answer_s or 0.0)
+
+    def _tokens_left(self, start: int) -> float:
+        return max(self.caption_tokens - start, 0.0)
+
+    def block_tokens(self, longest: int) -> int:
+        """Return the best length of a block of tokens, 1 to ``longest``."""
+        if self.step_s is None or self.answer_s is None:
+            return longest
+        return best_block_tokens(
+            self.acceptance, step_s=self.step_s, answer_s=self.answer_s, longest=longest
+        )
+
+
+def best_block_tokens(acceptance: float, *, step_s: float, answer_s: float, longest: int) -> int:
+    """Return the number of tokens k, 1 to ``longest``, that yields the most tokens a second.
+
+    A round of k drafted tokens takes k * ``step_s`` + ``answer_s`` and yields those that are
+    accepted, each with probability ``acceptance``, and one of the verifier's own:
+    (1 - a^(k+1)) / (1 - a) (Leviathan et al. 2023, equation 1). The best k grows with the logarithm
+    of the delay, as UCB-SpecStop (arXiv 2606.20591) measures it.
+    """
+
+    def tokens_per_s(k: int) -> float:
+        expected = sum(acceptance**i for i in range(k + 1))
+        return expected / max(k * step_s + answer_s, 1e-12)
+
+    return max(range(1, longest + 1), key=tokens_per_s)
+
+
+@dataclass(frozen=True)
+class PacedPolicy:
+    """Asks as ``policy`` does where the answer is expected in time, and also where a verifier that
+    goes on is expected to end the caption sooner."""
+
+    policy: Policy
+    pace: Pace
+    remaining_s: Callable[[], float]
+    """Returns how long the caption may still wait for an answer."""
+    max_delay_s: float | None = None
+    """Longest expected delay of the caption for which a question is asked; ``None``: any."""
+    min_saving_s: float | None = None
+    """Ask also, whatever ``policy`` says, where at least this is expected to be saved, above 0;
+    ``None``: nowhere. Only for captions that the verifier may end."""
+    disclosure: Disclosure = Disclosure.SUMMARY
+    """What is sent with a question that is asked to save time."""
+
+    def __call__(self, block: BlockView, budget: BudgetView) -> KeepLocal | Escalate:
+        decision = self._decision(block, budget)
+        if isinstance(decision, KeepLocal):
+            return decision
+        answer_s, remaining_s = self.pace.answer_s, self.remaining_s()
+        if answer_s is not None and answer_s > remaining_s:
+            return KeepLocal(_too_late(answer_s, remaining_s))
+        delay_s = self.pace.delay_s(block.start)
+        if self.max_delay_s is not None and delay_s > self.max_delay_s:
+            return KeepLocal(_too_late(delay_s, self.max_delay_s))
+        return decision
+
+    def _decision(self, block: BlockView, budget: BudgetView) -> KeepLocal | Escalate:
+        if self.min_saving_s is not None:
+            saving_s = self.pace.saving_s(block.start)
+            if saving_s >= self.min_saving_s:
+                reason = Reason(
+                    code=ReasonCode.SAVES_TIME, value=saving_s, threshold=self.min_saving_s
+                )
+                return Escalate(self.disclosure, tokens=1, reason=reason)
+        return self.policy(block, budget)
+
+
+def _too_late(expected_s: float, allowed_s: float) -> Reason:
+    return Reason(code=ReasonCode.ANSWER_TOO_LATE, value=expected_s, threshold=allowed_s)

@@ -1,0 +1,152 @@
+"""What measured times decide: whether a question is asked, and how long a block is."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from math import log
+from random import Random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from ugsd_privacy.protocol.messages import Disclosure
+from ugsd_privacy.reasons import ReasonCode, as_reason
+from ugsd_sdk.concurrency.smoothed_time import SmoothedTime
+from ugsd_sdk.decoding.pace import Pace, PacedPolicy, best_block_tokens
+from ugsd_sdk.decoding.policy import (
+    AlwaysEscalate,
+    BlockView,
+    BudgetView,
+    Escalate,
+    KeepLocal,
+    NeverEscalate,
+)
+
+BLOCK = BlockView(start=4, tokens=(1,), uncertainties=(0.5,), verifier_has_summary=False)
+seconds = st.floats(1e-4, 10)
+
+
+def pace_of(*, step_s: float, answer_s: float, caption_tokens: int = 24) -> Pace:
+    """Return the pace of a device on which everything takes as long as ever."""
+    pace = Pace()
+    for _ in range(200):
+        pace.drafted(3, 3 * step_s)
+        pace.answered(answer_s)
+        pace.finished(caption_tokens)
+    return pace
+
+
+def decide(pace: Pace, remaining_s: float = 2.0, **limits: float) -> KeepLocal | Escalate:
+    policy = PacedPolicy(AlwaysEscalate(), pace, lambda: remaining_s, **limits)
+    return policy(BLOCK, BudgetView())
+
+
+@given(st.lists(seconds, min_size=1, max_size=50))
+def test_smoothed_time_stays_within_what_was_measured(measured: list[float]) -> None:
+    smoothed = SmoothedTime()
+    for one in measured:
+        smoothed.add(one)
+    assert smoothed.expected_s is not None
+    assert smoothed.late_s is not None
+    assert min(measured) - 1e-9 <= smoothed.expected_s <= max(measured) + 1e-9
+    assert smoothed.late_s >= smoothed.expected_s
+
+
+def test_smoothed_time_follows_the_rfc() -> None:
+    smoothed = SmoothedTime()
+    assert smoothed.expected_s is smoothed.late_s is None
+    smoothed.add(0.1)  # SRTT = R, RTTVAR = R / 2
+    assert smoothed.late_s == pytest.approx(0.1 + 4 * 0.05)
+    smoothed.add(0.2)  # RTTVAR = 3/4 * .05 + 1/4 * .1, SRTT = 7/8 * .1 + 1/8 * .2
+    assert smoothed.expected_s == pytest.approx(0.1125)
+    assert smoothed.late_s == pytest.approx(0.1125 + 4 * 0.0625)
+
+
+def test_unknown_pace_asks() -> None:
+    assert isinstance(decide(Pace()), Escalate)
+    assert Pace().block_tokens(16) == 16
+
+
+def test_answer_that_would_come_too_late_is_not_asked_for() -> None:
+    decision = decide(pace_of(step_s=0.001, answer_s=2.5))
+    assert isinstance(decision, KeepLocal)
+    reason = as_reason(decision.reason)
+    assert reason.code is ReasonCode.ANSWER_TOO_LATE
+    assert (reason.value, reason.threshold) == (pytest.approx(2.5), 2.0)
+    assert isinstance(decide(pace_of(step_s=0.001, answer_s=1.9)), Escalate)
+
+
+def test_round_trip_that_jumps_is_noticed_before_asking() -> None:
+    round_trip_s = 0.05
+    pace = Pace(lambda: round_trip_s)
+    for _ in range(20):
+        pace.answered(0.08)
+    assert pace.answer_s == pytest.approx(0.08)
+    round_trip_s = 3.0
+    assert pace.answer_s == pytest.approx(3.03)
+    assert isinstance(decide(pace), KeepLocal)
+    round_trip_s = 0.05
+    assert isinstance(decide(pace), Escalate)
+
+
+def test_delay_is_what_drafting_does_not_hide() -> None:
+    pace = pace_of(step_s=0.01, answer_s=0.3)  # 20 tokens to go
+    assert pace.delay_s(4) == pytest.approx(0.1)
+    assert isinstance(decide(pace, max_delay_s=0.11), Escalate)
+    assert isinstance(decide(pace, max_delay_s=0.09), KeepLocal)
+    hidden = pace_of(step_s=0.02, answer_s=0.3)
+    assert isinstance(decide(hidden, max_delay_s=0.0), Escalate)
+
+
+def test_slow_device_asks_to_save_time() -> None:
+    slow = pace_of(step_s=0.4, answer_s=0.5)
+    policy = PacedPolicy(NeverEscalate(), slow, lambda: 2.0, min_saving_s=1.0)
+    decision = policy(BLOCK, BudgetView())
+    assert decision == Escalate(Disclosure.SUMMARY, tokens=1)
+    assert as_reason(decision.reason).code is ReasonCode.SAVES_TIME
+    assert as_reason(decision.reason).value == pytest.approx(7.5)  # 20 * .4 - .5
+    fast = pace_of(step_s=0.001, answer_s=0.5)
+    assert isinstance(
+        PacedPolicy(NeverEscalate(), fast, lambda: 2.0, min_saving_s=1.0)(BLOCK, BudgetView()),
+        KeepLocal,
+    )
+    late = PacedPolicy(NeverEscalate(), slow, lambda: 0.4, min_saving_s=1.0)
+    assert isinstance(late(BLOCK, BudgetView()), KeepLocal), "the answer would be lost"
+
+
+@given(st.integers(0, 2**20), st.floats(0.2, 0.95), st.floats(0.001, 0.5), st.floats(0.0, 2.0))
+def test_best_block_length_wins_a_simulation(
+    seed: int, acceptance: float, step_s: float, answer_s: float
+) -> None:
+    """The formula is compared with rounds that are drawn at random."""
+    random, longest = Random(seed), 8
+    runs = [
+        next((i for i in range(longest) if random.random() >= acceptance), longest)
+        for _ in range(4000)
+    ]
+
+    def tokens_per_s(k: int) -> float:
+        return sum(min(run, k) + 1 for run in runs) / len(runs) / (k * step_s + answer_s)
+
+    best = max(map(tokens_per_s, range(1, longest + 1)))
+    chosen = best_block_tokens(acceptance, step_s=step_s, answer_s=answer_s, longest=longest)
+    assert tokens_per_s(chosen) >= 0.96 * best
+
+
+def test_best_block_length_grows_with_logarithm_of_delay() -> None:
+    delays = [0.01 * 4**i for i in range(7)]
+    best = [
+        best_block_tokens(0.8, step_s=0.01, answer_s=delay_s, longest=256) for delay_s in delays
+    ]
+    assert best == sorted(best)
+    steps = [later - earlier for earlier, later in pairwise(best[2:])]
+    per_doubling = -log(4) / log(0.8)  # a^k ~ 1 / delay: so many more for four times the delay
+    assert all(abs(step - per_doubling) < 2.5 for step in steps), best
+
+
+def test_block_length_adapts_to_acceptance() -> None:
+    pace = pace_of(step_s=0.05, answer_s=0.2)
+    usual = pace.block_tokens(16)
+    for _ in range(50):
+        pace.judged(0, 5)
+    assert pace.block_tokens(16) == 1 < usual
