@@ -22,6 +22,7 @@ from time import perf_counter, process_time
 from typing import TYPE_CHECKING
 
 from ugsd_privacy.budget import BudgetLimits
+from ugsd_privacy.reasons import ReasonCode
 from ugsd_sdk.captioner import Captioner
 from ugsd_sdk.decoding.uncertainty import RejectionPredictor
 from ugsd_sdk.settings.config import Settings, VerifierSettings
@@ -31,7 +32,7 @@ from ugsd_server.verifier.onnx import OnnxScorer
 
 from ugsd_lab.bench.emulated_link import EmulatedLink, LinkConditions
 from ugsd_lab.bench.link_clips import EncodedClip, encode_clips, truths_of
-from ugsd_lab.bench.link_device import Device, DeviceTransport, Slowdown, TracedPolicy
+from ugsd_lab.bench.link_device import Device, DeviceTransport, Slowdown
 from ugsd_lab.bench.link_drafter import EmulatedDrafter
 from ugsd_lab.bench.link_rows import LinkRow, LinkStudy, Measured, emotion_of, row_of
 from ugsd_lab.bench.link_settings import ALONE, LinkSystem, Setting, Upload, systems_for
@@ -49,7 +50,9 @@ if TYPE_CHECKING:
 
 __all__ = ["bench_link"]
 
-_PATIENT = VerifierSettings(deadline_s=600, caption_deadline_s=600)
+_PATIENT_S = 600
+_LEARNING = 2
+"""Captions that are made before any is measured, by systems that act on measured times."""
 _NO_CAPS = BudgetLimits.without_caps()
 
 
@@ -135,13 +138,11 @@ class _Bench:
         if system.name == ALONE:
             with self._captioner(setting, system, None, "") as captioner:
                 return [
-                    self._caption(captioner, setting, one, truths, lambda: (0.0, 0.0), lambda: 0.0)
+                    self._caption(captioner, setting, one, truths, None, lambda: 0.0)
                     for one in encoded
                 ]
         verifier = self._verifier(setting, system)
-        port = (
-            verifier.announced.port if system.upload is None else verifier.announced.split_port
-        )
+        port = verifier.announced.port if system.upload is None else verifier.announced.split_port
         with EmulatedLink(("127.0.0.1", port), _scaled(link, setting.time_scale)) as proxy:
             link_s = _cpu_clock_of("ugsd-emulated-link")
             if system.upload is not None:
@@ -149,13 +150,11 @@ class _Bench:
             key = verifier.announced.public_key
             with self._captioner(setting, system, proxy.url, key) as captioner:
                 captioner.wait_until_connected()
-
-                def used() -> tuple[float, float]:
-                    usage = verifier.usage()
-                    return usage.cpu_s, usage.slept_s
-
+                for one in encoded[: _LEARNING if system.learns else 0]:
+                    self._caption(captioner, setting, one, truths, verifier, link_s)
                 return [
-                    self._caption(captioner, setting, one, truths, used, link_s) for one in encoded
+                    self._caption(captioner, setting, one, truths, verifier, link_s)
+                    for one in encoded
                 ]
 
     def _verifier(self, setting: Setting, system: LinkSystem) -> VerifierProcess:
@@ -178,7 +177,7 @@ class _Bench:
         self, setting: Setting, system: LinkSystem, url: str | None, key: str
     ) -> Iterator[Captioner]:
         assert system.system is not None  # noqa: S101
-        how, policy = system.system, system.system.policy
+        how, scale = system.system, setting.time_scale
         with Captioner(
             self._cached,
             detector=WholeRecording(),
@@ -186,11 +185,17 @@ class _Bench:
             verifier=None if url is None else lambda: DeviceTransport(url, self._device),
             verifier_key=key or None,
             uncertainty=how.uncertainty or self._predictor,
-            policy=None if policy is None else TracedPolicy(policy(), self._device),
+            policy=None if how.policy is None else how.policy(),
             config=Settings(
                 home=next(self._homes),
                 limits=_NO_CAPS,
-                verifier=_PATIENT,
+                verifier=VerifierSettings(
+                    deadline_s=_PATIENT_S,
+                    caption_deadline_s=_PATIENT_S,
+                    max_delay_s=system.max_delay_s,
+                    min_saving_s=system.min_saving_s and system.min_saving_s / scale,
+                ),
+                threshold=system.threshold,
                 min_enrolment=0,
                 length=setting.load.length,
                 block_unit=how.block_unit,
@@ -206,24 +211,26 @@ class _Bench:
         setting: Setting,
         one: EncodedClip,
         truths: Mapping[str, Truth],
-        verifier_used: Callable[[], tuple[float, float]],
+        verifier: VerifierProcess | None,
         link_cpu_s: Callable[[], float],
     ) -> Measured:
         device, scale = self._device, setting.time_scale
         placeholder = self._cached.placeholder_for(one.clip)
-        verifier_before = verifier_used()
+        before = None if verifier is None else verifier.usage()
         device.begin()
         link_before_s, cpu_before_s = link_cpu_s(), process_time()
         caption = captioner.caption(placeholder, self._cached.info.sample_rate)
         end_s = perf_counter()
         cpu_s = process_time() - cpu_before_s - (link_cpu_s() - link_before_s)
-        verifier_s = [
-            after - before for after, before in zip(verifier_used(), verifier_before, strict=True)
-        ]
+        has_asked = caption.usage.num_blocks > 0
+        verifier_cpu_s = 0.0
+        if verifier is not None and before is not None and has_asked:
+            verifier_cpu_s = verifier.usage().since(before, scale)
         trace = device.trace
         besides_s = setting.pace.more_s(max(cpu_s - trace.paid_cpu_s, 0.0), 0)
         encoding_s = setting.pace.encoding_s(one.encoding_cpu_s)
         has_asked = caption.usage.num_blocks > 0
+        first_block = 1 if verifier is None else caption.decisions[0].num_tokens
         tokens = self._cached.last_tokens()
         emotion = emotion_of(self._drafter.slot_table, tokens)
         stated = stated_values(caption.attributes)
@@ -232,13 +239,14 @@ class _Bench:
         return Measured(
             encoding_s=encoding_s,
             decoding_s=scale * (end_s - trace.begun_s + besides_s),
-            first_token_s=encoding_s + scale * (trace.first_token_s(end_s) - trace.begun_s),
+            first_token_s=encoding_s
+            + scale * (trace.first_token_s(first_block, end_s) - trace.begun_s),
             num_tokens=len(caption.tokens),
             is_emotion_right=emotion == one.clip.emotion,
             claims=tuple(checked_claims(stated, truths[one.clip.id]).values()),
             bytes_sent=caption.usage.bytes_sent,
             device_cpu_s=encoding_s + scale * (cpu_s + trace.slept_s + besides_s),
-            verifier_cpu_s=verifier_s[0] + scale * verifier_s[1] if has_asked else 0.0,
+            verifier_cpu_s=verifier_cpu_s,
             has_asked=has_asked,
             num_blocks=caption.usage.num_blocks,
             failure=_failure(caption),
@@ -289,8 +297,7 @@ class _Bench:
                         claims=(),
                         bytes_sent=num_bytes,
                         device_cpu_s=encoding_s,
-                        verifier_cpu_s=after.cpu_s - before.cpu_s + there_s
-                        + scale * (after.slept_s - before.slept_s),
+                        verifier_cpu_s=after.since(before, scale) + there_s,
                         has_asked=True,
                         num_blocks=1,
                         failure="",
@@ -332,5 +339,7 @@ def _cpu_clock_of(name: str) -> Callable[[], float]:
 
 
 def _failure(caption: Caption) -> str:
+    """Return why something that was sent has no verdict."""
     reason = caption.unverified_reason
-    return "" if reason is None else str(reason)
+    kept = reason is None or reason.code is ReasonCode.ANSWER_TOO_LATE
+    return "" if kept else str(reason)

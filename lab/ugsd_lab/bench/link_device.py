@@ -14,7 +14,6 @@ from time import perf_counter, sleep, thread_time
 from typing import Protocol
 
 from ugsd_privacy.egress import SealedFrame
-from ugsd_sdk.decoding.policy import BlockView, BudgetView, Escalate, KeepLocal, Policy
 from ugsd_sdk.drafter import DraftSession, Prediction
 from ugsd_sdk.transport.websocket import WebSocketTransport
 
@@ -26,7 +25,6 @@ __all__ = [
     "ReplayedSteps",
     "Slowdown",
     "Trace",
-    "TracedPolicy",
 ]
 
 _SHORTEST_SLEEP_S = 1e-3
@@ -80,32 +78,31 @@ class Trace:
 
     begun_s: float = 0.0
     """When the first draft began, which is when encoding had ended."""
-    drafted_s: list[float] = field(default_factory=list)
-    """When a draft was begun, the probabilities of its first token being known."""
-    decisions: list[tuple[float, bool]] = field(default_factory=list)
-    """When the policy decided on a block, and whether it is sent."""
+    predicted_s: list[list[float]] = field(default_factory=list)
+    """When each position of each draft was first predicted; a caption that is worded again has
+    several drafts."""
+    sent_s: list[float] = field(default_factory=list)
+    """When a frame was sent."""
     verdicts_s: list[float] = field(default_factory=list)
     """When a frame of the verifier arrived."""
-    drafting_cpu_s: float = 0.0
-    """Computed by this machine in the drafter."""
     paid_cpu_s: float = 0.0
     """Computed by this machine in the drafter and in sealing, for which the device slept."""
     slept_s: float = 0.0
     """Slept instead of computing slowly."""
 
-    def first_token_s(self, end_s: float) -> float:
-        """Return when the first token was final: once it was drafted if nothing decides about it,
-        once the policy kept its block, or once its verdict came, and after that its caption was
-        worded again. A verdict that never came leaves ``end_s``, when the caption was complete."""
-        if not self.decisions:
-            return self.drafted_s[0]
-        decided_s, is_sent = self.decisions[0]
-        if not is_sent:
-            return decided_s
-        verdict_s = next((at_s for at_s in self.verdicts_s if at_s > decided_s), end_s)
-        later = self.decisions[1][0] if len(self.decisions) > 1 else end_s
-        reworded = [at_s for at_s in self.drafted_s if verdict_s < at_s <= later]
-        return reworded[0] if reworded else verdict_s
+    def first_token_s(self, first_block: int, end_s: float) -> float:
+        """Return when the first token was final. ``first_block`` is the number of drafted tokens on
+        which it was decided; 1 if nothing decides.
+
+        If they are kept, that is when the last of them was predicted. If they are sent, it is when
+        the verdict came, and after that the first word of a caption that is worded again; without
+        a verdict it is ``end_s``, when the caption was complete.
+        """
+        drafted_s = self.predicted_s[0][min(first_block, len(self.predicted_s[0])) - 1]
+        if not self.sent_s:
+            return drafted_s
+        verdict_s = next((at_s for at_s in self.verdicts_s if at_s > self.sent_s[0]), end_s)
+        return self.predicted_s[1][0] if len(self.predicted_s) > 1 else verdict_s
 
 
 class Device:
@@ -115,7 +112,7 @@ class Device:
         self.pace = pace
         self.trace = Trace()
         self._owed_s = 0.0
-        self._decided_cpu_s = 0.0
+        self._drafted_cpu_s = 0.0
 
     def begin(self) -> None:
         """Begin the trace of a caption."""
@@ -129,18 +126,15 @@ class Device:
         cpu_s = thread_time() - began_cpu_s
         if not self.trace.begun_s:
             self.trace.begun_s = started_s
-        self.trace.drafting_cpu_s += cpu_s
         self._pay(cpu_s, steps)
-
-    def decided(self, *, is_sent: bool) -> None:
-        """Note a decision of the policy."""
-        self.trace.decisions.append((perf_counter(), is_sent))
-        self._decided_cpu_s = thread_time()
+        self._drafted_cpu_s = thread_time()
 
     def sealed(self) -> None:
-        """Slow down what was computed between the decision to send a block and its sending."""
-        if self.trace.decisions:
-            self._pay(thread_time() - self._decided_cpu_s, 0)
+        """Slow down what was computed since a block was drafted, to decide on it and seal it, and
+        note that it is sent now."""
+        if self.trace.predicted_s:  # frames of the handshake are sent before any draft
+            self._pay(thread_time() - self._drafted_cpu_s, 0)
+            self.trace.sent_s.append(perf_counter())
 
     def _pay(self, cpu_s: float, steps: int) -> None:
         self.trace.paid_cpu_s += cpu_s
@@ -160,7 +154,8 @@ class DeviceSession:
         self._device, self._eos = device, eos
         with device.drafting(0):  # the first token comes with encoding
             self._session = start()
-        device.trace.drafted_s.append(perf_counter())
+        self._predicted_s: list[float] = []
+        device.trace.predicted_s.append(self._predicted_s)
 
     @property
     def tokens(self) -> Sequence[int]:
@@ -168,7 +163,10 @@ class DeviceSession:
 
     def predict(self) -> Prediction:
         with self._device.drafting(0):
-            return self._session.predict()
+            prediction = self._session.predict()
+        num_new = len(self._session.tokens) + 1 - len(self._predicted_s)
+        self._predicted_s += [perf_counter()] * num_new
+        return prediction
 
     def append(self, tokens: Sequence[int]) -> None:
         ends = bool(tokens) and tokens[-1] == self._eos  # nothing is predicted after it
@@ -177,18 +175,6 @@ class DeviceSession:
 
     def crop(self, length: int) -> None:
         self._session.crop(length)
-
-
-class TracedPolicy:
-    """Notes when a policy decides."""
-
-    def __init__(self, policy: Policy, device: Device) -> None:
-        self._policy, self._device = policy, device
-
-    def __call__(self, block: BlockView, budget: BudgetView) -> KeepLocal | Escalate:
-        decision = self._policy(block, budget)
-        self._device.decided(is_sent=isinstance(decision, Escalate))
-        return decision
 
 
 class DeviceTransport(WebSocketTransport):

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from ugsd_sdk.attributes.length import CaptionLength
-from ugsd_sdk.decoding.policy import AlwaysEscalate, UncertaintyPolicy
+from ugsd_sdk.decoding.policy import AlwaysEscalate
 from ugsd_sdk.settings.verification import BLOCK_TOKENS, BlockUnit, Continuation
 from ugsd_server.verifier.acceptance import Rank
 
@@ -36,6 +36,7 @@ __all__ = [
     "SPLIT_MEL",
     "SYSTEMS",
     "UGSD",
+    "UGSD_HIDDEN",
     "LinkSystem",
     "Load",
     "Setting",
@@ -47,18 +48,21 @@ __all__ = [
     "systems_for",
 ]
 
-UGSD, END, EVERY_BLOCK = "UGSD by slot", "UGSD to the end", "every block verified"
+UGSD, UGSD_HIDDEN, END = "UGSD by slot", "UGSD by slot, no delay", "UGSD to the end"
+EVERY_BLOCK = "every block verified"
 CLAUSE, EVERYTHING = "verifier writes the clause", "verifier decodes everything"
 RECIPE = "the paper's recipe"
 SPLIT_EMBEDDING, SPLIT_MEL = "yardstick: embedding uploaded", "yardstick: log-mel uploaded"
 SYSTEMS = (
-    ALONE, UGSD, END, EVERY_BLOCK, CLAUSE, EVERYTHING, RECIPE, SPLIT_EMBEDDING, SPLIT_MEL,
+    ALONE, UGSD, UGSD_HIDDEN, END, EVERY_BLOCK, CLAUSE, EVERYTHING, RECIPE, SPLIT_EMBEDDING,
+    SPLIT_MEL,
 )  # fmt: skip
 BUNDLED, PAPER = "bundled", "the paper's step times, replayed"
 PAPER_TOKENS = 64
 """Length of the paper's captions on the device: 25.7 s at 2.51 tokens/s."""
 _DEVICE_FIRST_TOKEN_S, _DEVICE_TOKENS_PER_S = 5.99, 2.51
 _VERIFIER_FIRST_TOKEN_S, _VERIFIER_TOKENS_PER_S = 0.40, 24.6
+_MIN_SAVING_S = 0.1
 _PAPERS_OWN = "rank 20, tau 1.0"
 """The recipe in the authors' last runs."""
 
@@ -78,10 +82,19 @@ class LinkSystem:
 
     name: str
     system: System | None = None
-    """``None`` for a yardstick."""
+    """``None`` for a yardstick. Without a policy of its own it has the captioner's."""
     block_tokens: int = BLOCK_TOKENS
+    threshold: float | None = None
+    max_delay_s: float | None = None
+    min_saving_s: float | None = None
+    """These three are settings of the captioner."""
     upload: Upload | None = None
     """What a yardstick uploads."""
+
+    @property
+    def learns(self) -> bool:
+        """Whether what it does depends on times that it measured before."""
+        return self.max_delay_s is not None or self.min_saving_s is not None
 
     @property
     def rank(self) -> int:
@@ -128,9 +141,7 @@ class Setting:
     """How many times faster than declared everything runs; times are scaled back."""
 
 
-def slowed_settings(
-    slowdowns: Sequence[float], lengths: Sequence[CaptionLength]
-) -> list[Setting]:
+def slowed_settings(slowdowns: Sequence[float], lengths: Sequence[CaptionLength]) -> list[Setting]:
     """Return a setting for each slowdown of the device and each length of captions."""
     return [
         Setting(f"{factor:g}x slower" if factor != 1 else "this machine", Slowdown(factor),
@@ -168,33 +179,34 @@ def selected_systems(names: Sequence[str] | None) -> set[str]:
 
 
 def systems_for(load: Load, threshold: float) -> list[LinkSystem]:
-    """Return the systems for captions with or without slots; UGSD asks from ``threshold`` on."""
-    tokens, first_only = BlockUnit.TOKENS, 1
+    """Return the systems for captions with or without slots. Without them UGSD asks from
+    ``threshold`` on, and wherever the verifier is expected to end the caption sooner."""
+    first_only = 1
+    alone = LinkSystem(ALONE, System(ALONE, None))
     recipe = LinkSystem(RECIPE, baselines.paper_recipe(RECIPE, _PAPERS_OWN))
     yardsticks = [
         LinkSystem(SPLIT_EMBEDDING, upload=Upload.EMBEDDING),
         LinkSystem(SPLIT_MEL, upload=Upload.MEL),
     ]
-    alone = LinkSystem(ALONE, System(ALONE, None))
     if load.has_slots:
         return [
             alone,
-            LinkSystem(UGSD, System(UGSD, lambda: UncertaintyPolicy(threshold))),
+            LinkSystem(UGSD, System(UGSD, None)),
+            LinkSystem(UGSD_HIDDEN, System(UGSD_HIDDEN, None), max_delay_s=0.0),
             LinkSystem(EVERY_BLOCK, System(EVERY_BLOCK, AlwaysEscalate)),
             LinkSystem(CLAUSE, baselines.first_token(CLAUSE), first_only),
             recipe,
             *yardsticks,
         ]
+    to_the_end = System(END, None, block_unit=BlockUnit.TOKENS)
+    end = LinkSystem(END, to_the_end, threshold=threshold, min_saving_s=_MIN_SAVING_S)
+    everything = LinkSystem(EVERYTHING, baselines.first_token(EVERYTHING), first_only)
+    if load.num_tokens is not None:  # acceptance says nothing of words that were made for length
+        return [alone, end, everything, *yardsticks]
     every = System(
-        EVERY_BLOCK, AlwaysEscalate, block_unit=tokens, continuation=Continuation.NOTHING
+        EVERY_BLOCK,
+        AlwaysEscalate,
+        block_unit=BlockUnit.TOKENS,
+        continuation=Continuation.NOTHING,
     )
-    return [
-        alone,
-        LinkSystem(
-            END, System(END, lambda: UncertaintyPolicy(threshold), block_unit=tokens), first_only
-        ),
-        LinkSystem(EVERY_BLOCK, every),
-        LinkSystem(EVERYTHING, baselines.first_token(EVERYTHING), first_only),
-        recipe,
-        *yardsticks,
-    ]
+    return [alone, end, LinkSystem(EVERY_BLOCK, every), everything, recipe, *yardsticks]

@@ -64,6 +64,10 @@ class Usage:
     slept_s: float
     """Slept instead of computing slowly."""
 
+    def since(self, before: Usage, time_scale: float) -> float:
+        """Return the seconds that were used since ``before``, with what was slept scaled."""
+        return self.cpu_s - before.cpu_s + time_scale * (self.slept_s - before.slept_s)
+
 
 class PacedScorer(OnnxScorer):
     """A scorer with the step times of a larger model, which ends no caption early."""
@@ -113,7 +117,8 @@ class PacedScorer(OnnxScorer):
         info, cache = self.info, self.new_cache()
         states = np.zeros((1, info.input_dim), dtype=np.float32)
         states[0, projection * info.state_dim : (projection + 1) * info.state_dim] = state
-        token, tokens = info.bos, []
+        token = info.bos
+        tokens: list[int] = []
         for _ in range(count):
             has_state = np.array([not tokens], dtype=np.float32)
             row = self.extend(cache, np.array([token]), states * has_state, has_state)[0]
