@@ -26,7 +26,7 @@ __all__ = ["bench_link"]
 _COLUMNS = 170
 _LENGTHS = (CaptionLength.NORMAL, CaptionLength.RICH)
 _SLOWDOWNS, _ROUND_TRIPS_MS = (1.0, 10.0, 30.0, 100.0), (0.0, 50.0, 200.0)
-_CLIPS, _QUICK_CLIPS = 8, 1
+_CLIPS, _QUICK_CLIPS = 6, 1
 _QUICK_TIME_SCALE = 20.0
 
 
@@ -55,7 +55,7 @@ def bench_link(
     ] = None,
     clips: Annotated[
         int | None,
-        typer.Option(min=1, metavar="N", help="Test clips of each corpus.  [default: 8]"),
+        typer.Option(min=1, metavar="N", help="Test clips of each corpus.  [default: 6]"),
     ] = None,
     systems: Annotated[
         list[str] | None,
@@ -88,7 +88,7 @@ def bench_link(
             min=1, max=50, metavar="N",
             help="Replay the paper's times N times faster, link included, and scale them back.",
         ),
-    ] = 2.0,
+    ] = 1.0,
     quick: Annotated[
         bool, typer.Option("--quick", help="One clip, a few rows, no figures to quote.")
     ] = False,
