@@ -10,7 +10,6 @@ the session is open, and deadlines are long, so that a slow row is not a refused
 
 from __future__ import annotations
 
-import os
 import tempfile
 import threading
 import time
@@ -35,8 +34,9 @@ from ugsd_lab.bench.link_clips import EncodedClip, encode_clips, truths_of
 from ugsd_lab.bench.link_device import Device, DeviceTransport, Slowdown
 from ugsd_lab.bench.link_drafter import EmulatedDrafter
 from ugsd_lab.bench.link_rows import LinkRow, LinkStudy, Measured, emotion_of, row_of
-from ugsd_lab.bench.link_settings import ALONE, LinkSystem, Setting, Upload, systems_for
-from ugsd_lab.bench.verifier_process import SplitClient, VerifierProcess
+from ugsd_lab.bench.link_settings import ALONE, LinkSystem, Setting, systems_for
+from ugsd_lab.bench.link_yardstick import split_captions
+from ugsd_lab.bench.verifier_process import VerifierProcess
 from ugsd_lab.evaluation.claims import checked_claims, stated_values
 from ugsd_lab.evaluation.systems import CachedDrafter
 from ugsd_lab.training.verifier_decoding import projection_index
@@ -168,12 +168,16 @@ class _Bench:
         with EmulatedLink(("127.0.0.1", port), _scaled(link, setting.time_scale)) as proxy:
             link_s = _cpu_clock_of("ugsd-emulated-link")
             if system.upload is not None:
-                return self._split(setting, system.upload, proxy, verifier, encoded)
+                lengths = [self._num_drafted(one, setting) for one in encoded]
+                return split_captions(
+                    setting, system.upload, proxy.port, verifier, self._projection,
+                    self._cached, self._drafter.slot_table, encoded, lengths,
+                )  # fmt: skip
             key = verifier.announced.public_key
             with self._captioner(setting, system, proxy.url, key) as captioner:
                 captioner.wait_until_connected()
-                for one in encoded[: _LEARNING if system.learns else 0]:
-                    self._caption(captioner, setting, one, truths, verifier, link_s)
+                if system.learns:
+                    self._learn(captioner, setting, encoded)
                 return [
                     self._caption(captioner, setting, one, truths, verifier, link_s)
                     for one in encoded
@@ -262,7 +266,6 @@ class _Bench:
         trace = device.trace
         besides_s = setting.pace.more_s(max(cpu_s - trace.paid_cpu_s, 0.0), 0)
         encoding_s = setting.pace.encoding_s(one.encoding_cpu_s)
-        has_asked = caption.usage.num_blocks > 0
         first_block = 1 if verifier is None else caption.decisions[0].num_tokens
         tokens = self._cached.last_tokens()
         emotion = emotion_of(self._drafter.slot_table, tokens)
@@ -284,61 +287,6 @@ class _Bench:
             num_blocks=caption.usage.num_blocks,
             failure=_failure(caption),
         )
-
-    def _split(
-        self,
-        setting: Setting,
-        upload: Upload,
-        proxy: EmulatedLink,
-        verifier: VerifierProcess,
-        encoded: Sequence[EncodedClip],
-    ) -> list[Measured]:
-        """Time the yardstick: as many tokens are decoded as the drafter's own caption has."""
-        scale, found = setting.time_scale, []
-        lengths = [self._num_drafted(one, setting) for one in encoded]
-        client = SplitClient(proxy.port)
-        try:
-            for one, num_tokens in zip(encoded, lengths, strict=True):
-                conditioned = self._cached.conditioned(one.clip)
-                voice = conditioned.voice
-                assert voice is not None  # noqa: S101
-                is_mel = upload is Upload.MEL
-                features = (
-                    os.urandom(one.mel_bytes) if is_mel else voice.embedding.astype("<f4").tobytes()
-                )
-                before, started_s = verifier.usage(), perf_counter()
-                tokens, num_bytes = client.decode(
-                    conditioned.state, self._projection, num_tokens + 1, features
-                )
-                waited_s, after = perf_counter() - started_s, verifier.usage()
-                there_s = one.embedding_cpu_s if is_mel else 0.0
-                encoding_cpu_s = one.front_cpu_s + (0.0 if is_mel else one.embedding_cpu_s)
-                encoding_s = (
-                    setting.pace.encoding_s(encoding_cpu_s)
-                    if isinstance(setting.pace, Slowdown)
-                    else encoding_cpu_s  # the paper's device would not run its model
-                )
-                emotion = emotion_of(self._drafter.slot_table, tokens)
-                decoding_s = there_s + scale * waited_s
-                found.append(
-                    Measured(
-                        encoding_s=encoding_s,
-                        decoding_s=decoding_s,
-                        first_token_s=encoding_s + decoding_s,
-                        num_tokens=num_tokens,
-                        is_emotion_right=emotion == one.clip.emotion,
-                        claims=(),
-                        bytes_sent=num_bytes,
-                        device_cpu_s=encoding_s,
-                        verifier_cpu_s=after.since(before, scale) + there_s,
-                        has_asked=True,
-                        num_blocks=1,
-                        failure="",
-                    )
-                )  # fmt: skip
-        finally:
-            client.close()
-        return found
 
     def _num_drafted(self, one: EncodedClip, setting: Setting) -> int:
         """Return the length of the drafter's own caption, without the end marker."""
