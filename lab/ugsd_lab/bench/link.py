@@ -137,6 +137,7 @@ class _Bench:
         self._predictor = predictor
         self._homes: Iterator[Path] = (home / str(number) for number in count())
         self._stack = stack
+        self._lengths: dict[tuple[str, str], int] = {}
         self._verifiers: dict[tuple[str, ...], VerifierProcess] = {}
         scorer = OnnxScorer(STARTER_FOLDER)
         scorer.load()
@@ -290,6 +291,9 @@ class _Bench:
 
     def _num_drafted(self, one: EncodedClip, setting: Setting) -> int:
         """Return the length of the drafter's own caption, without the end marker."""
+        key = (setting.load.name, one.clip.id)
+        if key in self._lengths:
+            return self._lengths[key]
         pace, self._device.pace = self._device.pace, Slowdown(1)
         with Captioner(
             self._cached,
@@ -300,7 +304,7 @@ class _Bench:
             rate = self._cached.info.sample_rate
             caption = captioner.caption(self._cached.placeholder_for(one.clip), rate)
         self._device.pace = pace
-        return len(caption.tokens)
+        return self._lengths.setdefault(key, len(caption.tokens))
 
 
 def _scaled(link: LinkConditions, time_scale: float) -> LinkConditions:
