@@ -176,7 +176,7 @@ class _Bench:
                 )  # fmt: skip
             key = verifier.announced.public_key
             with self._captioner(setting, system, proxy.url, key) as captioner:
-                captioner.wait_until_connected()
+                captioner.wait_until_connected(_PATIENT_S)
                 if system.learns:
                     self._learn(captioner, setting, encoded)
                 return [
@@ -217,6 +217,7 @@ class _Bench:
                 home=next(self._homes),
                 limits=_NO_CAPS,
                 verifier=VerifierSettings(
+                    connect_timeout_s=_PATIENT_S,
                     deadline_s=_PATIENT_S,
                     caption_deadline_s=_PATIENT_S,
                     max_delay_s=system.max_delay_s,

@@ -44,6 +44,8 @@ __all__ = ["SPLIT_HEADER", "Announcement", "PacedScorer", "Usage", "main", "read
 SPLIT_HEADER = struct.Struct("!IHHH")
 """Bytes of the features that follow the state, tokens to decode, projection, numbers of the
 state."""
+_PATIENT_S = 3600.0
+"""A busy machine shall not end a session."""
 _NEVER = np.float32(-1e9)
 
 
@@ -154,7 +156,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 async def _serve(scorer: PacedScorer, verifier: Verifier) -> None:
     loop, stop, key = asyncio.get_running_loop(), asyncio.Event(), VerifierKey.generate()
-    settings = Settings(port=0, key_file=Path("not-used"), idle_timeout_s=3600)
+    settings = Settings(
+        port=0,
+        key_file=Path("not-used"),
+        handshake_timeout_s=_PATIENT_S,
+        idle_timeout_s=_PATIENT_S,
+        ping_interval_s=_PATIENT_S,
+    )
     async with await serve(settings, key=key, verifier=verifier) as server:
         listener = socket.create_server(("127.0.0.1", 0))
         threading.Thread(target=_answer_splits, args=(listener, scorer), daemon=True).start()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
+from pathlib import Path
 from time import thread_time
 
 import numpy as np
@@ -200,10 +202,23 @@ def test_a_paced_verifier_ends_no_caption_early() -> None:
 
 
 def test_ugsd_to_the_end_needs_captions_without_slots() -> None:
-    with_slots = {one.name for one in systems_for(slowed_settings([1], ["rich"])[0].load, 0.4)}
+    with_slots = {
+        one.name for one in systems_for(slowed_settings([1], [CaptionLength.RICH])[0].load, 0.4)
+    }
     without = {one.name for one in systems_for(paper_settings(1)[0].load, 0.4)}
     assert UGSD in with_slots - without
     assert END in without - with_slots
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(400)
+def test_a_quick_run_prints_its_rows(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    options = ["--quick", "--no-paper", "--systems", UGSD, "--json"]
+    assert main(["bench", "link", *options, "--cache", str(tmp_path / "measures.json")]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert [one["system"] for one in found["rows"]] == [ALONE, UGSD]
+    assert found["rows"][0]["against_alone"]["latency"] == 1
+    assert found["clips"] == 1
 
 
 def test_an_unknown_system_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
