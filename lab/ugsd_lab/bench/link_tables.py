@@ -131,8 +131,8 @@ def _verdicts(study: LinkStudy) -> Iterable[str]:
         yield (
             f"{system}: in {len(rows)} rows faster in {words['faster']}, equal in "
             f"{words['equal']}, slower in {words['slower']}; it asks in {asked:.0%} of the "
-            f"captions. At best its latency is {ratio.latency:.2f}x lower, with "
-            f"{ratio.tokens:.2f}x the tokens/s ({_place(best)})."
+            f"captions. At best its latency ratio is {ratio.latency:.2f}x, and its tokens/s are "
+            f"{ratio.tokens:.2f}x the drafter's ({_place(best)})."
         )
     met = [
         row
