@@ -148,12 +148,14 @@ class Device:
 
 
 class DeviceSession:
-    """A draft whose computation takes as long as on the device."""
+    """A draft whose computation takes as long as on the device. Tokens that were appended are read,
+    in one step, when what follows them is asked for."""
 
-    def __init__(self, start: Callable[[], DraftSession], device: Device, eos: int) -> None:
-        self._device, self._eos = device, eos
+    def __init__(self, start: Callable[[], DraftSession], device: Device) -> None:
+        self._device = device
         with device.drafting(0):  # the first token comes with encoding
             self._session = start()
+        self._num_read = 0
         self._predicted_s: list[float] = []
         device.trace.predicted_s.append(self._predicted_s)
 
@@ -162,19 +164,21 @@ class DeviceSession:
         return self._session.tokens
 
     def predict(self) -> Prediction:
-        with self._device.drafting(0):
+        num_tokens = len(self._session.tokens)
+        with self._device.drafting(1 if num_tokens > self._num_read else 0):
             prediction = self._session.predict()
-        num_new = len(self._session.tokens) + 1 - len(self._predicted_s)
+        self._num_read = max(self._num_read, num_tokens)
+        num_new = num_tokens + 1 - len(self._predicted_s)
         self._predicted_s += [perf_counter()] * num_new
         return prediction
 
     def append(self, tokens: Sequence[int]) -> None:
-        ends = bool(tokens) and tokens[-1] == self._eos  # nothing is predicted after it
-        with self._device.drafting(0 if ends or not tokens else 1):
+        with self._device.drafting(0):
             self._session.append(tokens)
 
     def crop(self, length: int) -> None:
         self._session.crop(length)
+        self._num_read = min(self._num_read, length)
 
 
 class DeviceTransport(WebSocketTransport):

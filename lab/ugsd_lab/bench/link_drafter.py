@@ -90,14 +90,13 @@ class EmulatedDrafter(OnnxDrafter):
     def start(  # type: ignore[override]  # a draft on the device is no OnnxDraftSession
         self, clip: ConditionedClip, *, emotion: str | None = None
     ) -> DraftSession:
-        eos = self.info.eos
         if self._has_slots:
-            return DeviceSession(lambda: self._started(clip, emotion), self._device, eos)
+            return DeviceSession(lambda: self._started(clip, emotion), self._device)
         clip = replace(clip, plan=replace(clip.plan or _EMOTION_ALONE, values={}))
         if self._length is None:
-            return DeviceSession(lambda: self._started(clip, emotion), self._device, eos)
+            return DeviceSession(lambda: self._started(clip, emotion), self._device)
         predictions = self._long_predictions(clip, self._length - 1)
-        return DeviceSession(lambda: LongDraft(predictions, eos), self._device, eos)
+        return DeviceSession(lambda: LongDraft(predictions, self.info.eos), self._device)
 
     def _started(self, clip: ConditionedClip, emotion: str | None) -> DraftSession:
         return super().start(clip, emotion=emotion)

@@ -82,6 +82,13 @@ def bench_link(
             "[default: both]",
         ),
     ] = None,
+    paper_tokens: Annotated[
+        int,
+        typer.Option(
+            min=2, max=96, metavar="N",
+            help="Length of the longer captions with the paper's times.",
+        ),
+    ] = 64,
     time_scale: Annotated[
         float,
         typer.Option(
@@ -128,7 +135,7 @@ def bench_link(
     ]
     settings = [] if paper else slowed_settings(slowdowns, lengths)
     if paper is not False:
-        settings += paper_settings(_QUICK_TIME_SCALE if quick else time_scale)
+        settings += paper_settings(_QUICK_TIME_SCALE if quick else time_scale, paper_tokens)
     folder = pair_of(drafter).drafter
     with shown_progress() as progress:
         study = measure(
