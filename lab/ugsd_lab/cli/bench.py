@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from ugsd_privacy.output.terminal import print_document, print_json
 
+from ugsd_lab.cli.bench_link import bench_link
 from ugsd_lab.cli.options import (
     AsJson,
     DataFolder,
@@ -49,6 +50,9 @@ def register(app: typer.Typer) -> None:
     bench.command(
         "encoders", epilog="Example: ugsd-lab bench encoders --whisper whisper-tiny-en.safetensors"
     )(bench_encoders)
+    bench.command("link", epilog="Example: ugsd-lab bench link --round-trip 50 --clips 4")(
+        bench_link
+    )
     app.add_typer(bench, name="bench")
 
 
