@@ -15,7 +15,7 @@ from ugsd_privacy.budget import BudgetLimits
 from ugsd_privacy.keys.verifier import VerifierKey
 from ugsd_privacy.ledger import Ledger
 from ugsd_privacy.reasons import ReasonCode
-from ugsd_sdk import captioner as facade
+from ugsd_sdk import home as home_module
 from ugsd_sdk.caption import Caption
 from ugsd_sdk.captioner import Captioner
 from ugsd_sdk.cli import main
@@ -41,7 +41,7 @@ class Device:
         self._fake = FakeVerifier(VerifierKey.generate(), SlotDrafter())  # type: ignore[arg-type]
         self._clip: NDArray[np.float32] = recorded_speech(0.5)
         timed = partial(UserEgress, clock=lambda: self.now_s, uptime=lambda: None)
-        monkeypatch.setattr(facade, "UserEgress", timed)
+        monkeypatch.setattr(home_module, "UserEgress", timed)
 
     def captioner(self, **settings: object) -> Captioner:
         given = {"limits": LIMITS, "threshold": 0.0, "min_enrolment": 0, "home": self.home}

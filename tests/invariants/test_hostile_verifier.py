@@ -28,7 +28,7 @@ from tests.doubles.reasons import why_of
 _ANSWERS = 200
 _VERIFIERS_WORDS = {TokenSource.CORRECTED, TokenSource.CONTINUED}
 _REASONS = re.compile(
-    "verifier_misbehaved|deadline|verifier_unreachable|other_(version|vocabulary|projection)|"
+    "circuit_open|verifier_misbehaved|deadline|verifier_unreachable|other_(version|vocabulary|projection)|"
     + "|".join(f"verifier_refused: {code}" for code in RefusalCode)
 )
 

@@ -341,7 +341,7 @@ OWN = {
     "BudgetLimits", "CapsOverride", "_Table", "VerifierSettings", "NoiseSettings",  # settings
     "AuditSettings", "Settings", "WithEnvironment",
     "CaptionToken", "CaptionSpeech", "CaptionProfile", "Latency", "CaptionUsage",  # results
-    "Result", "Caption", "BlockDecision", "Attribute", "Attributes",
+    "Result", "Caption", "BlockDecision", "Attribute", "Attributes", "DescribedModel",
 }  # fmt: skip
 """Models that read nobody else's data: settings are text if they come from the environment."""
 

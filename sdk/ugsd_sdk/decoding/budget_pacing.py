@@ -20,7 +20,7 @@ from ugsd_privacy.budget import MEASURES, Cap, Usage, Window, set_caps
 from ugsd_privacy.ledger import BudgetStanding
 from ugsd_privacy.ledger.clock import SECONDS_PER_HOUR
 from ugsd_privacy.ledger.user_budget import HISTORY_S, MAX_RECENT
-from ugsd_privacy.reasons import NUM_AMOUNTS, ReasonCode, as_reason
+from ugsd_privacy.reasons import NUM_AMOUNTS, Reason, ReasonCode, as_reason
 
 from ugsd_sdk.decoding.budget_price import Question, Quote, WindowCap, prices_of, quote_of
 from ugsd_sdk.decoding.demand_forecast import Demand
@@ -150,12 +150,12 @@ class PacedPolicy:
         if isinstance(decision, KeepLocal):
             return decision
         cost = self._cost_of(block, decision)
-        worth = min(max(block.worth, 0.0), _MAX_WORTH)
-        quote = None if cost is None else budget.quote(Question(worth, cost))
+        asking = as_reason(decision.reason)
+        quote = None if cost is None else budget.quote(Question(_worth(block, asking), cost))
         if quote is None:
             return decision
         reason = replace(
-            as_reason(decision.reason),
+            asking,
             cap=quote.cap,
             worth=quote.worth,
             price=quote.price,
@@ -164,3 +164,11 @@ class PacedPolicy:
         if quote.is_affordable:
             return replace(decision, reason=reason)
         return KeepLocal(replace(reason, code=ReasonCode.BELOW_PRICE, words=None))
+
+
+def _worth(block: BlockView, asking: Reason) -> float:
+    """Return what a question is worth that is asked for the reason ``asking``: its expected gain,
+    or the probability that the verifier rejects the draft if that decided."""
+    by_gain = asking.code is ReasonCode.GAIN_EXPECTED and asking.value is not None
+    worth = asking.value if by_gain else block.uncertainty
+    return min(max(worth or 0.0, 0.0), _MAX_WORTH)

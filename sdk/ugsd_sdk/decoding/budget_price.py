@@ -61,8 +61,8 @@ class Quote:
 
     @property
     def is_affordable(self) -> bool:
-        """Whether to ask: the worth is positive and no smaller than the price."""
-        return self.worth > 0 and self.worth >= self.price * (1 - _ROUNDING)
+        """Whether to ask: the worth is no smaller than the price."""
+        return self.worth >= self.price * (1 - _ROUNDING)
 
 
 def prices_of(
@@ -90,7 +90,9 @@ def prices_of(
         before = prices.copy()
         for m in scarce:
             prices[m] = 0.0
-            net = worths - costs @ prices
+            net = worths - (costs * prices).sum(
+                axis=1
+            )  # a product of matrices is not safe in forks
             prices[m] = _least_price(net, costs[:, m], remaining[m] / per_recent[m])
         if len(scarce) == 1 or np.array_equal(before, prices):
             break

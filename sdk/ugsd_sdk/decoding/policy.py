@@ -55,12 +55,6 @@ class BlockView:
         """The highest uncertainty of the block's tokens."""
         return max(one for one in self.uncertainties if one is not None)
 
-    @property
-    def worth(self) -> float:
-        """What budgets are spent by: the expected gain of asking, or the probability that the
-        verifier rejects the draft if no gain is predicted."""
-        return self.uncertainty if self.gain is None else self.gain
-
 
 class BudgetView:
     """The remaining budget, read from the ledger only if a policy uses it."""
