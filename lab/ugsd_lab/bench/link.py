@@ -19,10 +19,12 @@ from itertools import count, cycle, islice
 from pathlib import Path
 from time import perf_counter, process_time
 from typing import TYPE_CHECKING
+from unittest.mock import patch
 
 from ugsd_privacy.budget import BudgetLimits
 from ugsd_privacy.reasons import ReasonCode
 from ugsd_sdk.captioner import Captioner
+from ugsd_sdk.connection.exchange import Exchange
 from ugsd_sdk.decoding.uncertainty import RejectionPredictor
 from ugsd_sdk.settings.config import Settings, VerifierSettings
 from ugsd_sdk.speech.reader import WholeRecording
@@ -228,10 +230,15 @@ class _Bench:
                 length=setting.load.length,
                 block_unit=how.block_unit,
                 block_tokens=system.block_tokens,
+                adaptive_blocks=system.adaptive_blocks,
                 continuation=how.continuation,
             ),
         ) as captioner:
-            yield captioner
+            if system.drafts_on:
+                yield captioner
+            else:  # an answer that is always there leaves no time to draft
+                with patch.object(Exchange, "has_answer", return_value=True):
+                    yield captioner
 
     def _learn(
         self, captioner: Captioner, setting: Setting, encoded: Sequence[EncodedClip]

@@ -23,6 +23,7 @@ from ugsd_lab.evaluation.rows import ALONE
 from ugsd_lab.evaluation.systems import System
 
 __all__ = [
+    "ADAPTIVE",
     "ALONE",
     "BUNDLED",
     "CLAUSE",
@@ -37,6 +38,7 @@ __all__ = [
     "SYSTEMS",
     "UGSD",
     "UGSD_HIDDEN",
+    "WAITING",
     "LinkSystem",
     "Load",
     "Setting",
@@ -50,12 +52,14 @@ __all__ = [
 
 UGSD, UGSD_HIDDEN, END = "UGSD by slot", "UGSD by slot, no delay", "UGSD to the end"
 EVERY_BLOCK = "every block verified"
+WAITING = "every block verified, the device waits"
+ADAPTIVE = "every block verified, adaptive length"
 CLAUSE, EVERYTHING = "verifier writes the clause", "verifier decodes everything"
 RECIPE = "the paper's recipe"
 SPLIT_EMBEDDING, SPLIT_MEL = "yardstick: embedding uploaded", "yardstick: log-mel uploaded"
 SYSTEMS = (
-    ALONE, UGSD, UGSD_HIDDEN, END, EVERY_BLOCK, CLAUSE, EVERYTHING, RECIPE, SPLIT_EMBEDDING,
-    SPLIT_MEL,
+    ALONE, UGSD, UGSD_HIDDEN, END, EVERY_BLOCK, WAITING, ADAPTIVE, CLAUSE, EVERYTHING, RECIPE,
+    SPLIT_EMBEDDING, SPLIT_MEL,
 )  # fmt: skip
 BUNDLED, PAPER = "bundled", "the paper's step times, replayed"
 PAPER_TOKENS = 64
@@ -87,14 +91,18 @@ class LinkSystem:
     threshold: float | None = None
     max_delay_s: float | None = None
     min_saving_s: float | None = None
-    """These three are settings of the captioner."""
+    adaptive_blocks: bool = False
+    """These four are settings of the captioner."""
+    drafts_on: bool = True
+    """Whether the device drafts on while a question is in flight; else it waits."""
     upload: Upload | None = None
     """What a yardstick uploads."""
 
     @property
     def learns(self) -> bool:
         """Whether what it does depends on times that it measured before."""
-        return self.max_delay_s is not None or self.min_saving_s is not None
+        limits = (self.max_delay_s, self.min_saving_s)
+        return self.adaptive_blocks or any(limit is not None for limit in limits)
 
     @property
     def rank(self) -> int:
@@ -194,6 +202,7 @@ def systems_for(load: Load, threshold: float) -> list[LinkSystem]:
             LinkSystem(UGSD, System(UGSD, None)),
             LinkSystem(UGSD_HIDDEN, System(UGSD_HIDDEN, None), max_delay_s=0.0),
             LinkSystem(EVERY_BLOCK, System(EVERY_BLOCK, AlwaysEscalate)),
+            LinkSystem(WAITING, System(WAITING, AlwaysEscalate), drafts_on=False),
             LinkSystem(CLAUSE, baselines.first_token(CLAUSE), first_only),
             recipe,
             *yardsticks,
@@ -203,10 +212,18 @@ def systems_for(load: Load, threshold: float) -> list[LinkSystem]:
     everything = LinkSystem(EVERYTHING, baselines.first_token(EVERYTHING), first_only)
     if load.num_tokens is not None:  # acceptance says nothing of words that were made for length
         return [alone, end, everything, *yardsticks]
-    every = System(
-        EVERY_BLOCK,
-        AlwaysEscalate,
-        block_unit=BlockUnit.TOKENS,
-        continuation=Continuation.NOTHING,
-    )
-    return [alone, end, LinkSystem(EVERY_BLOCK, every), everything, recipe, *yardsticks]
+
+    def every(name: str) -> System:
+        unit, nothing = BlockUnit.TOKENS, Continuation.NOTHING
+        return System(name, AlwaysEscalate, block_unit=unit, continuation=nothing)
+
+    return [
+        alone,
+        end,
+        LinkSystem(EVERY_BLOCK, every(EVERY_BLOCK)),
+        LinkSystem(WAITING, every(WAITING), drafts_on=False),
+        LinkSystem(ADAPTIVE, every(ADAPTIVE), adaptive_blocks=True),
+        everything,
+        recipe,
+        *yardsticks,
+    ]
