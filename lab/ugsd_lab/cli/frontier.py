@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 from ugsd_privacy.output.terminal import print_document, print_json
@@ -19,13 +18,6 @@ from ugsd_lab.cli.options import (
     require_one_output,
 )
 from ugsd_lab.cli.progress import shown_progress
-
-if TYPE_CHECKING:
-    from ugsd_lab.data.corpora import Clip
-    from ugsd_lab.evaluation import Pair
-    from ugsd_lab.evaluation.frontier_figures import Identified
-    from ugsd_lab.evaluation.frontier_outcomes import Exposure
-    from ugsd_lab.models.embeddings import Progress
 
 __all__ = ["register"]
 
@@ -68,6 +60,8 @@ def frontier(
     """
     from ugsd_privacy.output.consoles import console
 
+    from ugsd_lab.attacks.identification import identifications
+    from ugsd_lab.attacks.study import prepare
     from ugsd_lab.data.corpora import load_corpora
     from ugsd_lab.evaluation import pair_of
     from ugsd_lab.evaluation.frontier import (
@@ -88,8 +82,10 @@ def frontier(
     pair = pair_of(drafter)
     clips = load_corpora(data)
     with shown_progress() as progress:
+        # First, since it refuses embeddings of another encoder before minutes of captioning.
+        target = prepare(clips, pair.drafter, pair.in_domain, embeddings, progress)
         recorded = recorded_clips(clips, pair, cache=cache, progress=progress, limit=limit)
-        leaks = _leaks(clips, pair, EXPOSURES, embeddings, progress)
+        leaks = identifications(target, EXPOSURES, progress)
     found = frontier_of(recorded, leaks)
     measured = measured_frontier(found, pair, _command(drafter, data, limit))
     if plot is not None:
@@ -102,21 +98,6 @@ def frontier(
         print_document(f"{as_markdown(found, measured)}\n")
     else:
         print_frontier(found, measured, console())
-
-
-def _leaks(
-    clips: Sequence[Clip],
-    pair: Pair,
-    exposures: Sequence[Exposure],
-    embeddings: Path | None,
-    progress: Progress,
-) -> Mapping[Exposure, Mapping[str, Identified]]:
-    """Attack questions at each exposure, and return how well speakers are identified."""
-    from ugsd_lab.attacks.identification import identifications
-    from ugsd_lab.attacks.study import prepare
-
-    target = prepare(clips, pair.drafter, pair.in_domain, embeddings, progress)
-    return identifications(target, exposures, progress)
 
 
 def _command(drafter: str, data: Path | None, limit: int | None) -> str:

@@ -255,7 +255,7 @@ def test_command_writes_table_and_picture(
 ) -> None:  # fmt: skip
     monkeypatch.setattr("ugsd_lab.evaluation.frontier.recorded_clips", lambda *_, **__: recorded)
     monkeypatch.setattr(
-        "ugsd_lab.cli.frontier._leaks",
+        "ugsd_lab.attacks.identification.identifications",
         lambda *_: {exposure: leaks("emodb", "elsewhere") for exposure in recorded.asked},
     )
     written = {name: tmp_path / f"frontier.{name}" for name in ("svg", "json")}
