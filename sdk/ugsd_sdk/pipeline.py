@@ -241,7 +241,7 @@ class CaptionPipeline:
 
     def _block_tokens(self) -> int:
         """Return the length of the next caption's blocks of tokens. A block that is sent to save
-        time has one token, since those after it would be drafted in vain."""
+        time has one token, since those after it would be discarded."""
         min_saving_s = self.settings.verifier.min_saving_s
         if min_saving_s is not None and self.pace.saving_s(0) >= min_saving_s:
             return 1

@@ -108,7 +108,7 @@ class Decoder:
         which names the given emotion if there is one. ``piece`` returns a token's text, as
         :meth:`~ugsd_sdk.drafter.Drafter.piece` does. Without ``rules`` all tokens may be asked
         about. ``expected_gain`` predicts the gain of a question about a slot. ``pace``
-        is told how fast tokens are drafted, by ``clock`` in seconds, and what is accepted."""
+        records how fast tokens are drafted, by ``clock`` in seconds, and what is accepted."""
         self._start = start
         self._session = start(None)
         self._eos = eos
@@ -148,7 +148,7 @@ class Decoder:
         While a block is in flight, drafting goes on to the caption's end or until ``has_answer``,
         which is called before each token: an accepted draft then costs only the longer of the two
         times, and a correction is applied as soon as the current token is drafted. Nothing is
-        drafted in vain while a verifier is to end the caption sooner.
+        drafted while a verifier is to end the caption sooner, since that would be discarded.
 
         Raises :class:`ConfigError` if the policy asks for a disclosure that does not fit, and
         :class:`ModelError` if the drafter's numbers are no numbers.

@@ -25,6 +25,11 @@ __all__ = ["Advice", "DecisionJournal"]
 _ALL = 10**9
 _SECONDS_PER_HOUR, _HOURS_PER_DAY = 3600, 24
 _ADVICE: Mapping[ReasonCode, str] = {
+    ReasonCode.NO_GAIN_EXPECTED: "a lower min_gain would send it",
+    ReasonCode.ANSWER_TOO_LATE: (
+        "raise verifier.deadline_s, verifier.caption_deadline_s or verifier.max_delay_s, or use a "
+        "nearer verifier"
+    ),
     ReasonCode.NOT_ENROLLED: (
         "caption more clips of the user: `ugsd profile show` shows how many are missing"
     ),

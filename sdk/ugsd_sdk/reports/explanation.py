@@ -14,6 +14,7 @@ from ugsd_privacy.protocol.traffic_shape import TrafficShape
 from ugsd_privacy.reports.leakage import UNENROLLED, Leakage, LeakageFigure
 
 from ugsd_sdk.decoding.risk_controlled import RiskControlledPolicy
+from ugsd_sdk.decoding.uncertainty import RejectionPredictor
 from ugsd_sdk.drafter.bundle import DrafterBundle
 from ugsd_sdk.settings.config import Settings
 from ugsd_sdk.settings.verification import BlockUnit
@@ -85,7 +86,7 @@ class Explanation:
         return "\n\n".join(
             [
                 _wrapped(f"With these settings ({self.settings_text()}):"),
-                _list("What is sent when the device is unsure of a caption:", self.sent),
+                _list("What is sent when the device asks about a caption:", self.sent),
                 _list("What is never sent:", self.never_sent),
                 _list(
                     "What noise guarantees for the numbers about the clip:", self.noise_guarantee
@@ -116,7 +117,7 @@ def explain(settings: Settings, drafter: str) -> Explanation:
     return Explanation(
         settings={
             "verifier": settings.verifier.url or "none",
-            **_target(given, policy),
+            **(_what_decides(given, bundle) if policy is None else _target(given, policy)),
             "disclosure": str(settings.disclosure),
             "block_unit": str(settings.block_unit),
             "verification": str(settings.verification),
@@ -133,10 +134,18 @@ def explain(settings: Settings, drafter: str) -> Explanation:
     )
 
 
-def _target(settings: Settings, policy: RiskControlledPolicy | None) -> dict[str, str]:
+def _what_decides(settings: Settings, bundle: DrafterBundle) -> dict[str, str]:
+    """Return ``min_gain`` or ``threshold``, whichever decides without a target."""
+    if settings.threshold is not None:
+        return {"threshold": f"{settings.threshold:g}"}
+    predictor = RejectionPredictor.load(bundle.rejection_predictor_file)
+    if settings.block_unit is BlockUnit.TOKENS or not predictor.has_gain:
+        return {"threshold": f"{predictor.threshold:.3g}"}
+    return {"min_gain": f"{settings.min_gain or 0:g}"}
+
+
+def _target(settings: Settings, policy: RiskControlledPolicy) -> dict[str, str]:
     """Return the requested target, and the threshold that was chosen for it."""
-    if policy is None:
-        return {}
     name = "target_gain" if settings.target_risk is None else "target_risk"
     return {
         name: f"{getattr(settings, name):g}",
@@ -160,7 +169,7 @@ def _sent(settings: Settings, dim: int) -> tuple[str, ...]:
     seen = (
         "visible to the network: one frame of one size for every caption, and when"
         if constant
-        else "visible to the network: that the device was unsure, when and how often"
+        else "visible to the network: that the device asked, when and how often"
     )
     needs_enrolment = settings.min_enrolment and settings.disclosure is not Disclosure.TOKENS
     first = (

@@ -121,8 +121,8 @@ class Recommendation:
         notes = _wrapped(
             f"Measured by `{self.frontier.command}` with enrolled speakers, and chosen on the same "
             "captions: expect a little less, and take differences within the ranges, which cover "
-            "95 % of draws of speakers, for chance. min_gain replaces threshold, "
-            "target_risk and target_gain."
+            "95 % of draws of speakers, for chance. Delete threshold, target_risk and target_gain "
+            "from the file: only one of the four may be set."
         )
         return "\n\n".join(
             [
