@@ -180,7 +180,7 @@ class Decoder:
             )
             self._in_flight = _InFlight(block, escalation, as_reason(decision.reason))
             return EscalationRequested(escalation)
-        self._pace.finished(len(self._committed))
+        self._pace.record_caption(len(self._committed))
         return Finished(
             tuple(self._committed.tokens),
             self._history.counts(),
@@ -213,9 +213,9 @@ class Decoder:
             has_state=bool(flight.escalation.state_positions),
         )
         del written[self._max_tokens - len(self._committed) - verdict.accepted :]
-        self._pace.judged(verdict.accepted, len(block))
+        self._pace.record_verdict(verdict.accepted, len(block))
         if self._rules.continue_to is ContinueTo.CAPTION:
-            self._pace.continued(len(verdict.continuation))
+            self._pace.record_continuation(len(verdict.continuation))
         is_judged = verdict.correction is not None or self._can_be_judged(flight)
         self._land(
             replace(flight.reason, accepted=verdict.accepted, offered=len(block))
@@ -325,7 +325,7 @@ class Decoder:
             self._ahead.append(DraftedToken(token, score, state, gain, draft_weights))
             self._session.append([token])
         if len(self._ahead) > before:
-            self._pace.drafted(len(self._ahead) - before, self._clock() - started_s)
+            self._pace.record_drafting(len(self._ahead) - before, self._clock() - started_s)
 
     def _session_ended(self) -> bool:
         tokens = self._session.tokens

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 
@@ -16,12 +15,12 @@ from ugsd_privacy.reports.leakage import UNENROLLED, Leakage, LeakageFigure
 from ugsd_sdk.decoding.risk_controlled import RiskControlledPolicy
 from ugsd_sdk.decoding.uncertainty import RejectionPredictor
 from ugsd_sdk.drafter.bundle import DrafterBundle
+from ugsd_sdk.reports.wrapped_text import titled_list, wrapped
 from ugsd_sdk.settings.config import Settings
 from ugsd_sdk.settings.verification import BlockUnit
 
 __all__ = ["Explanation", "explain"]
 
-_WIDTH = 78
 _TRAFFIC = "traffic"
 _FEW = 2
 _MOST_PRIVATE = 10
@@ -85,14 +84,14 @@ class Explanation:
         """Return the explanation as text for a terminal."""
         return "\n\n".join(
             [
-                _wrapped(f"With these settings ({self.settings_text()}):"),
-                _list("What is sent when the device asks about a caption:", self.sent),
-                _list("What is never sent:", self.never_sent),
-                _list(
+                wrapped(f"With these settings ({self.settings_text()}):"),
+                titled_list("What is sent when the device asks about a caption:", self.sent),
+                titled_list("What is never sent:", self.never_sent),
+                titled_list(
                     "What noise guarantees for the numbers about the clip:", self.noise_guarantee
                 ),
-                _list("What attackers learnt from it:", self.attacker_results),
-                _wrapped(self.source),
+                titled_list("What attackers learnt from it:", self.attacker_results),
+                wrapped(self.source),
             ]
         )
 
@@ -282,11 +281,3 @@ def _sentence(leak: LeakageFigure) -> str:
 def _hundred(share: float) -> str:
     times = f"{100 * share:.0f}"
     return f"{times} {'time' if times == '1' else 'times'} in 100"
-
-
-def _list(title: str, lines: Sequence[str]) -> str:
-    return "\n".join([_wrapped(title), *(_wrapped(line, "  - ") for line in lines)])
-
-
-def _wrapped(text: str, first: str = "") -> str:
-    return textwrap.fill(text, _WIDTH, initial_indent=first, subsequent_indent=" " * len(first))
