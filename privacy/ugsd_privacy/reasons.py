@@ -194,11 +194,13 @@ class Reason:
     value: float | None = None
     """What was compared with the threshold: an uncertainty, an expected gain or seconds."""
     threshold: float | None = None
+    """What ``value`` was compared with, in its unit."""
     worth: float | None = None
-    """What the question was worth when the budget was paced, 0 or more."""
+    """What the question was worth when the budget was paced, 0 or more: its expected gain, or the
+    uncertainty of the block if a threshold or target decided."""
     price: float | None = None
     """What its ``cost`` was worth to other questions, in the unit of ``worth``; for a positive
-    price, ``cap`` is the one that made most of it."""
+    price, ``cap`` is the cap that makes most of it."""
     cost: tuple[int, int, int, int, int] | None = None
     """What asking would use, as estimated before the question was built: ``Usage.counts``."""
     accepted: int | None = None

@@ -49,7 +49,7 @@ _ENTROPY_THRESHOLD = 0.2
 
 
 class Captioner:
-    """Captions how voices sound, on this device, and sends doubtful blocks to a verifier if set.
+    """Captions how voices sound, on this device, and asks a verifier, if one is set.
 
     ``drafter`` is ``"starter"``, ``"free"``, a folder, or a :class:`Drafter`. ``verifier`` is
     ``None``, a ``ws://`` or ``wss://`` address, ``"embedded"``, or a function that returns a

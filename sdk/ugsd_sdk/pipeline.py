@@ -64,7 +64,7 @@ __all__ = ["CaptionPipeline"]
 
 _STORING_S = 0.5
 """How long a caption waits to store what it can do without: profile and decisions."""
-_WITHHELD = frozenset(
+_UNVERIFIED_CODES = frozenset(
     {
         ReasonCode.NOT_ENROLLED,
         ReasonCode.NO_PROFILE,
@@ -73,7 +73,8 @@ _WITHHELD = frozenset(
         ReasonCode.ANSWER_TOO_LATE,
     }
 )
-"""Why a block is kept that the policy would have sent."""
+"""Why a block is kept that the settings would have sent: the caption has less verification than
+they ask for, and says so by ``unverified_reason``."""
 _WRITTEN = (TokenSource.CORRECTED, TokenSource.CONTINUED)
 
 
@@ -241,7 +242,7 @@ class CaptionPipeline:
 
     def _block_tokens(self) -> int:
         """Return the length of the next caption's blocks of tokens. A block that is sent to save
-        time has one token, since those after it would be drafted in vain."""
+        time has one token, since those after it would be discarded."""
         min_saving_s = self.settings.verifier.min_saving_s
         if min_saving_s is not None and self.pace.saving_s(0) >= min_saving_s:
             return 1
@@ -262,7 +263,7 @@ class CaptionPipeline:
         that is not worth its price should have been sent only if there is a target."""
         reason, failure = block.reason, block.reason.failure
         is_paced = reason.code is ReasonCode.BELOW_PRICE and self.settings.has_target
-        if is_paced or reason.code in _WITHHELD:
+        if is_paced or reason.code in _UNVERIFIED_CODES:
             return reason
         return failure if failure and failure.code is ReasonCode.NOT_JUDGED else None
 
@@ -314,7 +315,7 @@ class CaptionPipeline:
         self, conditioned: ConditionedClip, profile: ClipProfile, exchange: Exchange | None
     ) -> Policy:
         """Return the policy for a clip: it asks in time, is guarded if none of the clip's states
-        may be sent, and spends the budget evenly."""
+        may be sent, and is paced by the price."""
         if exchange is None:
             return NeverEscalate(ReasonCode.NO_VERIFIER)
         verifier = self.settings.verifier
@@ -360,7 +361,7 @@ class CaptionPipeline:
             deadline_s=verifier.deadline_s,
             waiting=WaitingTime(verifier.caption_deadline_s),
             traffic_shape=self.settings.traffic_shape,
-            answered=self.pace.answered,
+            answered=self.pace.record_answer,
         )
 
     def _record_decisions(self, finished: Finished, exchange: Exchange | None) -> str | None:

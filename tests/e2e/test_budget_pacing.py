@@ -33,24 +33,39 @@ LIMITS = BudgetLimits.without_caps(blocks_per_day=CAP)
 Run = Callable[..., list[Caption]]
 
 
+class Worth:
+    """Scores of every token: the worth of a question, or with ``has_gain`` a half, and the worth
+    as the expected gain."""
+
+    def __init__(self) -> None:
+        self.worth, self.has_gain = 0.0, False
+
+    def __call__(self, logits: NDArray[np.floating], ood_score: float) -> float:
+        return 0.5 if self.has_gain else self.worth
+
+    def expected_gain(self, logits: NDArray[np.floating], ood_score: float) -> float | None:
+        return self.worth if self.has_gain else None
+
+
 class Device:
-    """A device whose clock and doubts a test sets."""
+    """A device whose clock, and the worth of whose questions, a test sets."""
 
     def __init__(self, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.home, self.now_s, self.worth = home, MIDNIGHT_S, 0.0
+        self.home, self.now_s, self.scores = home, MIDNIGHT_S, Worth()
         self._fake = FakeVerifier(VerifierKey.generate(), SlotDrafter())  # type: ignore[arg-type]
         self._clip: NDArray[np.float32] = recorded_speech(0.5)
         timed = partial(UserEgress, clock=lambda: self.now_s, uptime=lambda: None)
         monkeypatch.setattr(home_module, "UserEgress", timed)
 
     def captioner(self, **settings: object) -> Captioner:
-        given = {"limits": LIMITS, "threshold": 0.0, "min_enrolment": 0, "home": self.home}
+        decides = {} if self.scores.has_gain else {"threshold": 0.0}
+        given = {"limits": LIMITS, "min_enrolment": 0, "home": self.home, **decides}
         return Captioner(
             SlotDrafter(),
             verifier=self._fake.transport,
             verifier_key=self._fake.key.public.to_text(),
             config=Settings(**(given | settings)),
-            uncertainty=lambda logits, ood_score: self.worth,
+            uncertainty=self.scores,
         )
 
     def day(self, captioner: Captioner, number: int) -> Iterator[tuple[float, Caption]]:
@@ -59,8 +74,8 @@ class Device:
         hours = [*np.linspace(8, 9, 60), *np.linspace(9.5, 23.5, 60)]
         for hour in hours:
             self.now_s = MIDNIGHT_S + 86_400 * number + 3600 * hour
-            self.worth = float(generator.random())
-            yield self.worth, captioner.caption(self._clip, 16_000)
+            self.scores.worth = float(generator.random())
+            yield self.scores.worth, captioner.caption(self._clip, 16_000)
 
 
 @pytest.fixture
@@ -77,13 +92,17 @@ def asked(day: list[tuple[float, Caption]]) -> list[int]:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("by_gain", [False, True])
 def test_morning_burst_leaves_budget_for_the_day(
-    device: Device, capsys: pytest.CaptureFixture[str]
+    device: Device, capsys: pytest.CaptureFixture[str], *, by_gain: bool
 ) -> None:
+    device.scores.has_gain = by_gain
     with device.captioner() as captioner:
         list(device.day(captioner, 0))
         day = list(device.day(captioner, 1))
     sent = asked(day)
+    code = ReasonCode.GAIN_EXPECTED if by_gain else ReasonCode.ABOVE_THRESHOLD
+    assert {day[place][1].decisions[0].reason.code for place in sent} == {code}
     assert CAP * 0.8 <= len(sent) <= CAP
     assert sum(place >= 60 for place in sent) >= 3
     best = sum(sorted((worth for worth, _ in day), reverse=True)[:CAP])
@@ -123,7 +142,7 @@ def test_history_outlives_the_process(device: Device) -> None:
         list(device.day(captioner, 0))
     sent = 0
     for place, (hour, worth) in enumerate([(8.0, 0.5), (8.1, 0.4), (8.2, 0.99)]):
-        device.now_s, device.worth = MIDNIGHT_S + 86_400 + 3600 * hour, worth
+        device.now_s, device.scores.worth = MIDNIGHT_S + 86_400 + 3600 * hour, worth
         with device.captioner() as captioner:
             caption = captioner.caption(recorded_speech(0.5), 16_000)
         is_sent = caption.decisions[0].outcome is Outcome.SENT
@@ -133,7 +152,7 @@ def test_history_outlives_the_process(device: Device) -> None:
 
 
 def test_estimated_cost_is_what_is_charged(device: Device) -> None:
-    device.worth = 0.5
+    device.scores.worth = 0.5
     for settings in ({}, {"noise": {"sigma": 1.0}}, {"disclosure": "tokens"}):
         user = f"user{len(str(settings))}"
         with device.captioner(user=user, **settings) as captioner:

@@ -275,7 +275,7 @@ def addresses(monkeypatch: pytest.MonkeyPatch, *found: tuple[str, int]) -> str:
 def test_black_holed_address_costs_no_deadline(
     device: Device, link: FaultyLink, monkeypatch: pytest.MonkeyPatch, delay_s: float
 ) -> None:
-    """With attempts that overlap, the caption is verified; without, it waits in vain."""
+    """With attempts that overlap, the caption is verified; without, no answer comes."""
     monkeypatch.setattr(happy_eyeballs, "ATTEMPT_DELAY_S", delay_s)
     with BlackHole() as hole:
         url = addresses(monkeypatch, hole.address, ("127.0.0.1", link.port))

@@ -1,4 +1,4 @@
-"""A picture of the frontier: utility against leakage, a marker for each way of making states."""
+"""A picture of utility against leakage, with a marker for each way of making states."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from ugsd_lab.attacks.candidates import SCORES_ONLY
-from ugsd_lab.attacks.frontier import Row, pareto, picks
+from ugsd_lab.attacks.states import Row, pareto, picks
 from ugsd_lab.evaluation.plots import STYLE, check_picture, save_picture
 
-__all__ = ["draw_frontier"]
+__all__ = ["draw_states"]
 
 _MARKS: dict[str, dict[str, Any]] = {
     "within-speaker PCA": {"color": "#0072B2", "marker": "o"},
@@ -24,7 +24,7 @@ _MARKS: dict[str, dict[str, Any]] = {
 _SIZE_INCHES = (10.0, 6.0)
 
 
-def draw_frontier(path: Path, rows: Sequence[Row]) -> None:
+def draw_states(path: Path, rows: Sequence[Row]) -> None:
     """Draw the rows. Filled markers have the profile subtracted, hollow ones do not; black edges
     mean that the state contains scores, and small markers a projection that is fitted on other
     corpora than the first row's. The number is the number of coordinates.

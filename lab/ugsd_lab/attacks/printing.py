@@ -8,12 +8,12 @@ from math import isinf, isnan
 from rich.console import Console
 
 from ugsd_lab.attacks.findings import Attack, Finding, Report
-from ugsd_lab.attacks.frontier import Row, pareto, picks
 from ugsd_lab.attacks.observations import EMBEDDING
+from ugsd_lab.attacks.states import Row, pareto, picks
 from ugsd_lab.attacks.unsent import UNSENT_ATTRIBUTES
 from ugsd_lab.tables import TextTable, markdown, print_tables
 
-__all__ = ["as_markdown", "frontier_markdown", "print_frontier", "print_report"]
+__all__ = ["as_markdown", "print_report", "print_states", "states_markdown"]
 
 _COLUMNS = 165
 _TITLES: dict[Attack, str] = {
@@ -78,23 +78,23 @@ def _number(value: float) -> str:
     return "-" if isnan(value) else f"{round(value, 3) + 0.0:.3f}"
 
 
-_FRONTIER_HEADER = (
+_STATES_HEADER = (
     "state", "emotion", "speaker", "sentence", "leakage", "one profile", "bytes", "epsilon", "",
 )  # fmt: skip
 
 
-def print_frontier(rows: Sequence[Row], console: Console) -> None:
+def print_states(rows: Sequence[Row], console: Console) -> None:
     """Print one table, least leakage first."""
-    table = _frontier_table("ways of making states", rows)
-    print_tables([table], console, _FRONTIER_NOTES, columns=_COLUMNS)
+    table = _states_table("ways of making states", rows)
+    print_tables([table], console, _STATES_NOTES, columns=_COLUMNS)
 
 
-def frontier_markdown(rows: Sequence[Row]) -> str:
+def states_markdown(rows: Sequence[Row]) -> str:
     """Return the same table as Markdown."""
-    return markdown([_frontier_table("", rows)], _FRONTIER_NOTES)
+    return markdown([_states_table("", rows)], _STATES_NOTES)
 
 
-_FRONTIER_NOTES = (
+_STATES_NOTES = (
     "Emotion: accuracy on dev and calibration speakers, mean over corpora, of a network trained on "
     "the states of all training speakers.",
     "Speaker, sentence: the strongest attacker's advantage on speakers it never met, 0 at chance "
@@ -108,7 +108,7 @@ _FRONTIER_NOTES = (
 )
 
 
-def _frontier_table(title: str, rows: Sequence[Row]) -> TextTable:
+def _states_table(title: str, rows: Sequence[Row]) -> TextTable:
     front, chosen = pareto(rows), picks(rows)
     cells = [
         (
@@ -124,4 +124,4 @@ def _frontier_table(title: str, rows: Sequence[Row]) -> TextTable:
         )
         for row in sorted(rows, key=lambda row: row.leakage)
     ]
-    return TextTable(_FRONTIER_HEADER, cells, title, left=("state", ""))
+    return TextTable(_STATES_HEADER, cells, title, left=("state", ""))

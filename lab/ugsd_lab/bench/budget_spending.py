@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from ugsd_privacy.budget import BudgetLimits, Cap, Usage, check_caps, set_caps
 from ugsd_privacy.errors import BudgetExceeded
 from ugsd_privacy.ledger import BudgetStanding, Questions
+from ugsd_privacy.ledger.clock import SECONDS_PER_HOUR
 from ugsd_privacy.reasons import Reason, as_reason
 from ugsd_sdk.decoding.budget_pacing import BudgetPacer, PacedPolicy
 from ugsd_sdk.decoding.budget_price import Question
@@ -27,9 +28,10 @@ from ugsd_sdk.decoding.policy import (
     UncertaintyPolicy,
 )
 
+from ugsd_lab.bench.simulated_days import SECONDS_PER_DAY
+
 __all__ = ["PacedDevice", "Spending", "first_come", "fixed_threshold", "offline_optimum", "tuned"]
 
-_SECONDS_PER_HOUR, _HOURS_PER_DAY = 3600, 24
 _CANDIDATES = 100
 """Thresholds that are tried on earlier days."""
 
@@ -126,7 +128,7 @@ class PacedDevice:
 
     def spend(self, day: int, questions: Asked) -> Spending:
         """Decide about the questions of one day; the days follow each other."""
-        midnight_s = float(day * _HOURS_PER_DAY * _SECONDS_PER_HOUR)
+        midnight_s = float(day * SECONDS_PER_DAY)
         used, worth, gone_at_s = Usage(), 0.0, None
         for time_s, question in questions:
             now_s = midnight_s + time_s
@@ -152,7 +154,7 @@ class PacedDevice:
 
     def _questions_after(self, row: int) -> Questions:
         found = self._journal[row:]
-        by_hour = Counter(int(time_s // _SECONDS_PER_HOUR) for time_s, _ in found)
+        by_hour = Counter(int(time_s // SECONDS_PER_HOUR) for time_s, _ in found)
         first_s = int(found[0][0]) if found else None
         latest = [(reason.worth or 0.0, reason.cost or ()) for _, reason in found]
         return Questions(latest, by_hour, first_s, len(self._journal))

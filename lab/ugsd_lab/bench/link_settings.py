@@ -55,7 +55,7 @@ EVERY_BLOCK = "every block verified"
 WAITING = "every block verified, the device waits"
 ADAPTIVE = "every block verified, adaptive length"
 CLAUSE, EVERYTHING = "verifier writes the clause", "verifier decodes everything"
-RECIPE = "the paper's recipe"
+RECIPE = "paper's recipe"
 SPLIT_EMBEDDING, SPLIT_MEL = "yardstick: embedding uploaded", "yardstick: log-mel uploaded"
 SYSTEMS = (
     ALONE, UGSD, UGSD_HIDDEN, END, EVERY_BLOCK, WAITING, ADAPTIVE, CLAUSE, EVERYTHING, RECIPE,
@@ -182,7 +182,7 @@ def selected_systems(names: Sequence[str] | None) -> set[str]:
     Raises :class:`EvaluationError` for a name that is none."""
     unknown = sorted(set(names or ()) - set(SYSTEMS))
     if unknown:
-        raise EvaluationError(f"--systems: no {unknown[0]!r}; there are: {'; '.join(SYSTEMS)}")
+        raise EvaluationError(f"--system: no {unknown[0]!r}; there are: {'; '.join(SYSTEMS)}")
     return {*(names or SYSTEMS), ALONE}
 
 

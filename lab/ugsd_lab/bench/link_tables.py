@@ -165,13 +165,14 @@ def _capacity(study: LinkStudy) -> Iterable[str]:
         own_ms = sum(row.verifier_cpu_ms for row in ours) / len(ours)
         whole_ms = sum(row.verifier_cpu_ms for row in whole) / len(whole)
         served = (
-            f"{1000 / own_ms:,.0f} captions a second, {whole_ms / own_ms:,.0f} times as many as"
+            f"{1000 / own_ms:,.0f} captions a second, {whole_ms / own_ms:,.0f} times as many as "
+            "with"
             if own_ms
-            else "no caption, since none asks, against"
+            else "no caption, since none asks, against those of"
         )
         yield (
             f"Captions ({captions}): one core of the verifier serves, with {ours[0].system}, "
-            f"{served} if it decodes every token ({1000 / whole_ms:,.0f})."
+            f"{served} the {SPLIT_EMBEDDING} ({1000 / whole_ms:,.0f})."
         )
 
 

@@ -12,10 +12,11 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from ugsd_privacy.ledger.clock import SECONDS_PER_HOUR
 
 __all__ = ["ARRIVALS", "Arrival", "Day", "simulated_day"]
 
-SECONDS_PER_DAY = 86_400
+SECONDS_PER_DAY = 24 * SECONDS_PER_HOUR
 QUESTIONS_PER_DAY = 400
 _DAY_SPREAD = 0.25
 """Standard deviation of the logarithm of how busy a day is."""
@@ -91,7 +92,9 @@ def _groups(
         return [_burst(generator) for _ in range(generator.poisson(busy / _MEAN_BURST))]
     usual = arrival.rates / arrival.rates.sum()
     counts = generator.poisson(busy * generator.dirichlet(_CONCENTRATION * usual))
-    return [3600 * (hour + generator.random(count)) for hour, count in enumerate(counts)]
+    return [
+        SECONDS_PER_HOUR * (hour + generator.random(count)) for hour, count in enumerate(counts)
+    ]
 
 
 def _burst(generator: np.random.Generator) -> NDArray[np.float64]:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 __all__ = ["register"]
 
-_FRONTIER_STEPS = 200
+_STATES_STEPS = 200
 
 
 def register(app: typer.Typer) -> None:
@@ -79,14 +79,14 @@ def attack(
     """
     from ugsd_privacy.output.consoles import console
 
-    from ugsd_lab.attacks import frontier as ways
     from ugsd_lab.attacks import printing
+    from ugsd_lab.attacks import states as ways
     from ugsd_lab.attacks.candidates import candidates
     from ugsd_lab.attacks.findings import as_json as findings_as_json
     from ugsd_lab.attacks.leakage import write_leakage
     from ugsd_lab.attacks.learning import QUICK, TrainingBudget
     from ugsd_lab.attacks.material import material_of, require_corpora
-    from ugsd_lab.attacks.picture import draw_frontier
+    from ugsd_lab.attacks.picture import draw_states
     from ugsd_lab.attacks.study import attack as attack_all
     from ugsd_lab.attacks.study import prepare
     from ugsd_lab.attacks.traffic import TRAFFIC_NOTE, attack_traffic
@@ -104,7 +104,7 @@ def attack(
         target = prepare(clips, pair.drafter, pair.in_domain, cache, progress)
         if states:
             # Each of the many ways trains its own attackers and conditioning network.
-            effort = QUICK if quick else TrainingBudget(steps=_FRONTIER_STEPS)
+            effort = QUICK if quick else TrainingBudget(steps=_STATES_STEPS)
             material = material_of(target, cache, progress, quick=quick)
             some = candidates(tuple(material.fitted_on), quick=quick)
             rows = ways.measure_all(material, some, progress, effort=effort)
@@ -117,17 +117,17 @@ def attack(
             )
             report = report.with_findings(traffic, [TRAFFIC_NOTE])
     if states and plot is not None:
-        draw_frontier(plot, rows)
+        draw_states(plot, rows)
     if write:
         write_leakage(report, pair.drafter, _command(drafter, data, disclosures, quick=quick))
     if as_json:
         found = ways.as_json(rows) if states else findings_as_json(report)
         print_json(json.dumps(found, indent=1))
     elif markdown:
-        text = printing.frontier_markdown(rows) if states else printing.as_markdown(report)
+        text = printing.states_markdown(rows) if states else printing.as_markdown(report)
         print_document(f"{text}\n")
     elif states:
-        printing.print_frontier(rows, console())
+        printing.print_states(rows, console())
     else:
         printing.print_report(report, console())
 

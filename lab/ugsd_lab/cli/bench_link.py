@@ -57,7 +57,7 @@ def bench_link(
         int | None,
         typer.Option(min=1, metavar="N", help="Test clips of each corpus.  [default: 6]"),
     ] = None,
-    systems: Annotated[
+    system: Annotated[
         list[str] | None,
         typer.Option(metavar="NAME", help="A system to run; may be repeated.  [default: all]"),
     ] = None,
@@ -110,7 +110,7 @@ def bench_link(
     Measures latency, tokens per second, quality, bytes and CPU time of device and verifier. The
     link, the device's speed, and with the paper's step times the verifier's are emulated; the rest
     is the real captioner and server. Runs on EMO-DB, which comes with the package, and on every
-    corpus in --data, in about ten minutes.
+    corpus in --data.
     """
     from ugsd_lab import tables as printed
     from ugsd_lab.bench.emulated_link import LinkConditions
@@ -121,7 +121,7 @@ def bench_link(
     from ugsd_lab.evaluation import pair_of
 
     require_one_output(as_json=as_json, markdown=markdown)
-    selected = selected_systems(systems)
+    selected = selected_systems(system)
     slowdowns = slowdown or (_SLOWDOWNS[:1] if quick else _SLOWDOWNS)
     lengths = length or (_LENGTHS[:1] if quick else _LENGTHS)
     links = [

@@ -50,12 +50,12 @@ GATES = (
 def asked_shares(scores: Float64, rate: float, weights: Float64) -> Float64:
     """Return (n,) how often each caption asks, 0 to 1, if a share ``rate`` of all captions asks.
     ``weights`` (n,) add up to 1."""
-    shares, left = np.zeros(len(scores)), rate
+    shares, remaining = np.zeros(len(scores)), rate
     for score in np.unique(scores)[::-1]:
         tied = scores == score
         mass = float(weights[tied].sum())
-        shares[tied] = min(1.0, max(0.0, left) / mass)
-        left -= mass
+        shares[tied] = min(1.0, max(0.0, remaining) / mass)
+        remaining -= mass
     return shares
 
 

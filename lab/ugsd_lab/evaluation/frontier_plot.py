@@ -34,7 +34,6 @@ _GATES: dict[str, dict[str, Any]] = {
     "verdict oracle": {"color": "#009E73", "marker": "^", "linestyle": "-."},
     "oracle": {"color": "#000000", "marker": "", "linewidth": 0.9, "linestyle": (0, (6, 2))},
 }
-_OTHER: dict[str, Any] = {"color": "#CC79A7", "marker": "D", "linestyle": "-"}
 _NOISES: tuple[dict[str, Any], ...] = (
     {"color": "#0072B2", "marker": "o", "linewidth": 2.2},
     {"color": "#56B4E9", "marker": "v", "linestyle": "--"},
@@ -71,7 +70,7 @@ def draw_frontier(path: Path, frontier: Frontier) -> None:
 def _draw_gates(axes: Axes, frontier: Frontier, domain: Domain) -> None:
     for gate in dict.fromkeys(point.gate for point in frontier.points):
         points = frontier.of(gate, _SUMMARY)
-        style = {"linewidth": 1.4, "markersize": 4.5, **_GATES.get(gate, _OTHER)}
+        style = {"linewidth": 1.4, "markersize": 4.5, **_GATES[gate]}
         sent = [point.figures[domain].bytes_sent for point in points]
         axes.plot(sent, _emotion(points, domain), label=gate, **style)
         if gate == DEVICE_GATE.name:

@@ -16,7 +16,6 @@ from ugsd_sdk.decoding.measured_frontier import (
 )
 
 from ugsd_lab.evaluation.frontier import Frontier
-from ugsd_lab.evaluation.frontier_gates import GATES
 from ugsd_lab.evaluation.frontier_outcomes import Exposure
 from ugsd_lab.tables import TextTable, markdown, print_tables
 
@@ -154,6 +153,6 @@ def _notes(measured: MeasuredFrontier) -> Iterator[str]:
     if any(isinf(one.epsilon) for one in measured.settings):
         yield "No bound: states without noise have no epsilon."
     yield (
-        "With one question in each caption there is no gate by position. Random, entropy and the "
-        f"oracles cannot be set on a device: {', '.join(gate.name for gate in GATES)} are compared."
+        "With one question in each caption there is no gate by position. `min_gain` sets the "
+        "expected gain and `threshold` the calibrated gate; the others are for comparison."
     )

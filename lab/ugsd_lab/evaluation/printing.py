@@ -19,7 +19,8 @@ _COLUMNS = 165
 _FEW_SPEAKERS = 2
 
 _CALIBRATION = [
-    "corpus", "questions", "predicted", "rejected", "asked", "ECE", "95 %", "by chance", "AUROC",
+    "corpus", "questions", "predicted", "rejected", "at the threshold", "ECE", "95 %", "by chance",
+    "AUROC",
 ]  # fmt: skip
 
 _Cells = dict[str, Callable[[Row], str]]
@@ -196,10 +197,10 @@ def _notes(result: Result, split: str) -> Iterator[str]:
         yield f"{corpus}: {count} clips without an emotion label were skipped."
     yield (
         "Rejection predictor: mean predicted and observed share of drafts that the verifier "
-        "rejects, share that reaches the threshold, expected calibration error in ten bins of "
-        "equal size with its interval over speakers, the mean error that a predictor with true "
-        "probabilities would have on as many questions (by chance), and AUROC of rejected against "
-        "accepted drafts."
+        "rejects, share that reaches the threshold (which decides only if it is set), expected "
+        "calibration error in ten bins of equal size with its interval over speakers, the mean "
+        "error that a predictor with true probabilities would have on as many questions (by "
+        "chance), and AUROC of rejected against accepted drafts."
     )
     if not isnan(result.auroc):
         yield (

@@ -40,7 +40,10 @@ class Start(NamedTuple):
 
 
 def system_uptime() -> Uptime | None:
-    """Return the system's uptime, on Linux; ``None`` if the system does not report it."""
+    """Return the system's uptime, on Linux; ``None`` if the system does not report it.
+
+    For durations within one process ``ugsd_sdk.concurrency.uptime`` has a clock on every system.
+    """
     clock = getattr(time, "CLOCK_BOOTTIME", None)
     if clock is None:
         return None

@@ -238,7 +238,7 @@ def _handshakes(row: HandshakeRow) -> list[str]:
 def _protection(way: Protection) -> str:
     parts = [f"### {_plain(way.title)}"]
     for title, lines in (
-        ("What is sent when the device is unsure:", way.leaves),
+        ("What is sent when the device asks:", way.leaves),
         ("What the noise guarantees for the states:", way.bound),
         ("What attackers learnt from it in the lab:", way.learnt),
     ):

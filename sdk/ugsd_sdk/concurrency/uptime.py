@@ -1,4 +1,8 @@
-"""A monotonic clock that also counts the time in which the machine sleeps."""
+"""A monotonic clock that also counts the time in which the machine sleeps.
+
+For durations within one process; budgets need to know the boot as well, and have
+:func:`ugsd_privacy.ledger.clock.system_uptime`.
+"""
 
 from __future__ import annotations
 

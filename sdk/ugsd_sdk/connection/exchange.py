@@ -53,7 +53,7 @@ class Exchange:
     ) -> None:
         """``deadline_s`` limits one block, from its sealing to its verdict. All waits for the
         verifier and for the ledger count against ``waiting``, the caption's total. ``answered``
-        is told how many seconds after its question an answer came."""
+        records how many seconds after its question an answer came."""
         self.traffic_shape = traffic_shape
         self.waiting = waiting
         self._link = link

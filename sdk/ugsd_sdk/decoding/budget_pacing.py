@@ -168,7 +168,10 @@ class PacedPolicy:
 
 def _worth(block: BlockView, asking: Reason) -> float:
     """Return what a question is worth that is asked for the reason ``asking``: its expected gain,
-    or the probability that the verifier rejects the draft if that decided."""
+    or if a threshold or target decided, the probability that the verifier rejects the draft.
+
+    Recent questions may have the other unit if the user changed what decides: prices are then
+    wrong until new questions have replaced them, at most the latest 1024."""
     by_gain = asking.code is ReasonCode.GAIN_EXPECTED and asking.value is not None
     worth = asking.value if by_gain else block.uncertainty
     return min(max(worth or 0.0, 0.0), _MAX_WORTH)

@@ -108,7 +108,7 @@ class Decoder:
         which names the given emotion if there is one. ``piece`` returns a token's text, as
         :meth:`~ugsd_sdk.drafter.Drafter.piece` does. Without ``rules`` all tokens may be asked
         about. ``expected_gain`` predicts the gain of a question about a slot. ``pace``
-        is told how fast tokens are drafted, by ``clock`` in seconds, and what is accepted."""
+        records how fast tokens are drafted, by ``clock`` in seconds, and what is accepted."""
         self._start = start
         self._session = start(None)
         self._eos = eos
@@ -148,7 +148,7 @@ class Decoder:
         While a block is in flight, drafting goes on to the caption's end or until ``has_answer``,
         which is called before each token: an accepted draft then costs only the longer of the two
         times, and a correction is applied as soon as the current token is drafted. Nothing is
-        drafted in vain while a verifier is to end the caption sooner.
+        drafted while a verifier is to end the caption sooner, since that would be discarded.
 
         Raises :class:`ConfigError` if the policy asks for a disclosure that does not fit, and
         :class:`ModelError` if the drafter's numbers are no numbers.
@@ -180,7 +180,7 @@ class Decoder:
             )
             self._in_flight = _InFlight(block, escalation, as_reason(decision.reason))
             return EscalationRequested(escalation)
-        self._pace.finished(len(self._committed))
+        self._pace.record_caption(len(self._committed))
         return Finished(
             tuple(self._committed.tokens),
             self._history.counts(),
@@ -213,9 +213,9 @@ class Decoder:
             has_state=bool(flight.escalation.state_positions),
         )
         del written[self._max_tokens - len(self._committed) - verdict.accepted :]
-        self._pace.judged(verdict.accepted, len(block))
+        self._pace.record_verdict(verdict.accepted, len(block))
         if self._rules.continue_to is ContinueTo.CAPTION:
-            self._pace.continued(len(verdict.continuation))
+            self._pace.record_continuation(len(verdict.continuation))
         is_judged = verdict.correction is not None or self._can_be_judged(flight)
         self._land(
             replace(flight.reason, accepted=verdict.accepted, offered=len(block))
@@ -325,7 +325,7 @@ class Decoder:
             self._ahead.append(DraftedToken(token, score, state, gain, draft_weights))
             self._session.append([token])
         if len(self._ahead) > before:
-            self._pace.drafted(len(self._ahead) - before, self._clock() - started_s)
+            self._pace.record_drafting(len(self._ahead) - before, self._clock() - started_s)
 
     def _session_ended(self) -> bool:
         tokens = self._session.tokens

@@ -33,6 +33,10 @@ __all__ = [
 ]
 
 FRONTIER_FILE = "frontier.json"
+_REMEDY = (
+    f"reinstall ugsd, or run `ugsd-lab frontier --out {FRONTIER_FILE}` and copy the file to the "
+    "drafter's folder"
+)
 _MAX_ITEMS = 20_000
 _DELTA: float = BudgetLimits.model_fields["delta"].default
 
@@ -166,22 +170,23 @@ class MeasuredFrontier(StrictModel):
     def load(cls, folder: Path) -> MeasuredFrontier:
         """Read the table of the drafter in ``folder``.
 
-        Raises :class:`ConfigError` if it is missing or belongs to another drafter, and
-        :class:`ModelError` if there is no drafter.
+        Raises :class:`ConfigError` if it is missing, damaged, of another release or of another
+        drafter, and :class:`ModelError` if a file of the drafter is missing.
         """
         path = folder / FRONTIER_FILE
         try:
             found = read_json(cls, read_regular(path, MAX_TEXT_BYTES), max_items=_MAX_ITEMS)
         except (OSError, ValueError) as error:
-            why = error.strerror if isinstance(error, OSError) else error
-            raise ConfigError(
-                f"{path}: there is no usable table of measured settings for this drafter: {why}: "
-                f"run `ugsd-lab frontier --out {FRONTIER_FILE}` and copy it to this folder"
-            ) from error
+            what = (
+                f"cannot be read: {error.strerror}"
+                if isinstance(error, OSError)
+                else "was measured by another release, or is damaged"
+            )
+            raise ConfigError(f"{path} {what}: {_REMEDY}") from error
         if found.weights != weight_hashes(folder):
             raise ConfigError(
                 f"{path} was measured with other weights, words, slots or another rejection "
-                f"predictor: run `ugsd-lab frontier --out {FRONTIER_FILE}` again"
+                f"predictor: {_REMEDY}"
             )
         return found
 

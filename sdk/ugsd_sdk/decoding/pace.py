@@ -57,45 +57,49 @@ class Pace:
             return None if self._answer is None else self._answer.expected_s
         return round_trip_s + (0.0 if self._service is None else self._service.expected_s)
 
-    def drafted(self, tokens: int, seconds: float) -> None:
-        """Note that drafting ``tokens``, at least one, took ``seconds``."""
+    def record_drafting(self, tokens: int, seconds: float) -> None:
+        """Record that drafting ``tokens``, at least one, took ``seconds``."""
         self._step = _with_sample(self._step, seconds / tokens)
 
-    def answered(self, seconds: float) -> None:
-        """Note that an answer came ``seconds`` after its question."""
+    def record_answer(self, seconds: float) -> None:
+        """Record that an answer came ``seconds`` after its question."""
         self._answer = _with_sample(self._answer, seconds)
         round_trip_s = self._round_trip_s()
         if round_trip_s is not None:
             self._service = _with_sample(self._service, max(seconds - round_trip_s, 0.0))
 
-    def judged(self, accepted: int, offered: int) -> None:
-        """Note that the verifier accepted so many of the ``offered`` tokens, at least one."""
+    def record_verdict(self, accepted: int, offered: int) -> None:
+        """Record that the verifier accepted so many of the ``offered`` tokens, at least one."""
         self.acceptance += _WEIGHT * (accepted / offered - self.acceptance)
 
-    def continued(self, tokens: int) -> None:
-        """Note that a verifier that may end the caption went on with so many tokens."""
+    def record_continuation(self, tokens: int) -> None:
+        """Record that a verifier that may end the caption went on with so many tokens."""
         before = self._continuation_tokens
         self._continuation_tokens = (
             float(tokens) if before is None else before + _WEIGHT * (tokens - before)
         )
 
-    def finished(self, tokens: int) -> None:
-        """Note that a caption has ``tokens``."""
+    def record_caption(self, tokens: int) -> None:
+        """Record that a caption has ``tokens``."""
         self.caption_tokens += _WEIGHT * (tokens - self.caption_tokens)
 
     def delay_s(self, start: int) -> float:
         """Return by how much a question about a block that begins at ``start`` is expected to delay
-        the caption, if its draft is accepted: drafting goes on while it is in flight."""
-        return max((self.answer_s or 0.0) - self._tokens_left(start) * (self.step_s or 0.0), 0.0)
+        the caption, if its draft is accepted: drafting goes on while it is in flight. An unknown
+        time counts as 0."""
+        return max(
+            (self.answer_s or 0.0) - self._tokens_remaining(start) * (self.step_s or 0.0), 0.0
+        )
 
     def saving_s(self, start: int) -> float:
         """Return by how much sooner the caption is expected to end if the verifier goes on from
-        ``start``, as far as it usually does; negative if it is later."""
-        left = self._tokens_left(start)
-        written = left if self._continuation_tokens is None else self._continuation_tokens
-        return min(written, left) * (self.step_s or 0.0) - (self.answer_s or 0.0)
+        ``start``, as far as it usually does; negative if it is later. An unknown time
+        counts as 0."""
+        remaining = self._tokens_remaining(start)
+        written = remaining if self._continuation_tokens is None else self._continuation_tokens
+        return min(written, remaining) * (self.step_s or 0.0) - (self.answer_s or 0.0)
 
-    def _tokens_left(self, start: int) -> float:
+    def _tokens_remaining(self, start: int) -> float:
         return max(self.caption_tokens - start, 0.0)
 
     def block_tokens(self, longest: int) -> int:

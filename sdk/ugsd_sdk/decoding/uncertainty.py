@@ -204,6 +204,11 @@ class RejectionPredictor:
         """
         return _logistic(self.weights, self.bias, self._values(logits, ood_score))
 
+    @property
+    def has_gain(self) -> bool:
+        """Whether it predicts the expected gain."""
+        return self.rescue is not None
+
     def expected_gain(self, logits: NDArray[np.floating], ood_score: float) -> float | None:
         """Return by how much asking raises the probability that the emotion is right, -1 to 1:
         P(rescue) - P(spoil). ``None`` if neither was fitted. Raises as a call does."""

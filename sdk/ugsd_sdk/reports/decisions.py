@@ -13,6 +13,7 @@ from typing import Self
 
 from ugsd_privacy.budget import CAPS
 from ugsd_privacy.ledger import JournalRow, Uptime, system_uptime
+from ugsd_privacy.ledger.clock import SECONDS_PER_HOUR
 from ugsd_privacy.reasons import ReasonCode
 
 from ugsd_sdk.decoding.events import Outcome
@@ -23,8 +24,13 @@ from ugsd_sdk.settings.config import Settings
 __all__ = ["Advice", "DecisionJournal"]
 
 _ALL = 10**9
-_SECONDS_PER_HOUR, _HOURS_PER_DAY = 3600, 24
+_HOURS_PER_DAY = 24
 _ADVICE: Mapping[ReasonCode, str] = {
+    ReasonCode.NO_GAIN_EXPECTED: "a lower min_gain would send it",
+    ReasonCode.ANSWER_TOO_LATE: (
+        "raise verifier.deadline_s, verifier.caption_deadline_s or verifier.max_delay_s, or use a "
+        "nearer verifier"
+    ),
     ReasonCode.NOT_ENROLLED: (
         "caption more clips of the user: `ugsd profile show` shows how many are missing"
     ),
@@ -113,7 +119,7 @@ class Advice:
         if window == "caption":
             return cls(None, f"the cap applies to each caption: raise {cap} to send more of one")
         length = 1 if window == "hour" else _HOURS_PER_DAY
-        if window != "lifetime" and decision.time_s // _SECONDS_PER_HOUR // length < hour // length:
+        if window != "lifetime" and decision.time_s // SECONDS_PER_HOUR // length < hour // length:
             return cls(None, f"the {window} was reset since; raise {cap} to send more")
         return cls._until_reset(decision, cap, hour)
 

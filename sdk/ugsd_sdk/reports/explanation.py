@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 
@@ -14,13 +13,14 @@ from ugsd_privacy.protocol.traffic_shape import TrafficShape
 from ugsd_privacy.reports.leakage import UNENROLLED, Leakage, LeakageFigure
 
 from ugsd_sdk.decoding.risk_controlled import RiskControlledPolicy
+from ugsd_sdk.decoding.uncertainty import RejectionPredictor
 from ugsd_sdk.drafter.bundle import DrafterBundle
+from ugsd_sdk.reports.wrapped_text import titled_list, wrapped
 from ugsd_sdk.settings.config import Settings
 from ugsd_sdk.settings.verification import BlockUnit
 
 __all__ = ["Explanation", "explain"]
 
-_WIDTH = 78
 _TRAFFIC = "traffic"
 _FEW = 2
 _MOST_PRIVATE = 10
@@ -84,14 +84,14 @@ class Explanation:
         """Return the explanation as text for a terminal."""
         return "\n\n".join(
             [
-                _wrapped(f"With these settings ({self.settings_text()}):"),
-                _list("What is sent when the device is unsure of a caption:", self.sent),
-                _list("What is never sent:", self.never_sent),
-                _list(
+                wrapped(f"With these settings ({self.settings_text()}):"),
+                titled_list("What is sent when the device asks about a caption:", self.sent),
+                titled_list("What is never sent:", self.never_sent),
+                titled_list(
                     "What noise guarantees for the numbers about the clip:", self.noise_guarantee
                 ),
-                _list("What attackers learnt from it:", self.attacker_results),
-                _wrapped(self.source),
+                titled_list("What attackers learnt from it:", self.attacker_results),
+                wrapped(self.source),
             ]
         )
 
@@ -116,7 +116,7 @@ def explain(settings: Settings, drafter: str) -> Explanation:
     return Explanation(
         settings={
             "verifier": settings.verifier.url or "none",
-            **_target(given, policy),
+            **(_what_decides(given, bundle) if policy is None else _target(given, policy)),
             "disclosure": str(settings.disclosure),
             "block_unit": str(settings.block_unit),
             "verification": str(settings.verification),
@@ -133,10 +133,18 @@ def explain(settings: Settings, drafter: str) -> Explanation:
     )
 
 
-def _target(settings: Settings, policy: RiskControlledPolicy | None) -> dict[str, str]:
+def _what_decides(settings: Settings, bundle: DrafterBundle) -> dict[str, str]:
+    """Return ``min_gain`` or ``threshold``, whichever decides without a target."""
+    if settings.threshold is not None:
+        return {"threshold": f"{settings.threshold:g}"}
+    predictor = RejectionPredictor.load(bundle.rejection_predictor_file)
+    if settings.block_unit is BlockUnit.TOKENS or not predictor.has_gain:
+        return {"threshold": f"{predictor.threshold:.3g}"}
+    return {"min_gain": f"{settings.min_gain or 0:g}"}
+
+
+def _target(settings: Settings, policy: RiskControlledPolicy) -> dict[str, str]:
     """Return the requested target, and the threshold that was chosen for it."""
-    if policy is None:
-        return {}
     name = "target_gain" if settings.target_risk is None else "target_risk"
     return {
         name: f"{getattr(settings, name):g}",
@@ -160,7 +168,7 @@ def _sent(settings: Settings, dim: int) -> tuple[str, ...]:
     seen = (
         "visible to the network: one frame of one size for every caption, and when"
         if constant
-        else "visible to the network: that the device was unsure, when and how often"
+        else "visible to the network: that the device asked, when and how often"
     )
     needs_enrolment = settings.min_enrolment and settings.disclosure is not Disclosure.TOKENS
     first = (
@@ -273,11 +281,3 @@ def _sentence(leak: LeakageFigure) -> str:
 def _hundred(share: float) -> str:
     times = f"{100 * share:.0f}"
     return f"{times} {'time' if times == '1' else 'times'} in 100"
-
-
-def _list(title: str, lines: Sequence[str]) -> str:
-    return "\n".join([_wrapped(title), *(_wrapped(line, "  - ") for line in lines)])
-
-
-def _wrapped(text: str, first: str = "") -> str:
-    return textwrap.fill(text, _WIDTH, initial_indent=first, subsequent_indent=" " * len(first))

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import textwrap
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from math import inf, isfinite
 from typing import Any
@@ -18,10 +17,10 @@ from ugsd_sdk.decoding.measured_frontier import (
 )
 from ugsd_sdk.drafter.bundle import DrafterBundle
 from ugsd_sdk.errors import ConfigError
+from ugsd_sdk.reports.wrapped_text import titled_list, wrapped
 
 __all__ = ["Recommendation", "Wish", "recommend", "recommended"]
 
-_WIDTH = 78
 _NEVER = 1.0
 """No expected gain exceeds it."""
 _IN_WORDS: Mapping[Domain, str] = {
@@ -113,22 +112,22 @@ class Recommendation:
     def text(self) -> str:
         """Return the recommendation as text for a terminal."""
         population = self.frontier.populations[self.wish.domain]
-        gives = _list(
+        gives = titled_list(
             f"What they gave on {_IN_WORDS[self.wish.domain]} ({population.captions} captions of "
             f"{population.speakers} test speakers, {', '.join(population.corpora)}):",
             self._gives(),
         )
-        notes = _wrapped(
+        notes = wrapped(
             f"Measured by `{self.frontier.command}` with enrolled speakers, and chosen on the same "
             "captions: expect a little less, and take differences within the ranges, which cover "
-            "95 % of draws of speakers, for chance. min_gain replaces threshold, "
-            "target_risk and target_gain."
+            "95 % of draws of speakers, for chance. Delete threshold, target_risk and target_gain "
+            "from the file: only one of the four may be set."
         )
         return "\n\n".join(
             [
                 f"Put these lines into the settings file, above its tables:\n\n{self.toml()}",
                 gives,
-                _list("What they give up:", self._gives_up()),
+                titled_list("What they give up:", self._gives_up()),
                 notes,
             ]
         )
@@ -290,11 +289,3 @@ def _epsilon(one: MeasuredSetting) -> str:
         else f"above {MAX_PRIVACY_EPSILON:g} this is noise, not privacy"
     )
     return f"{one.epsilon:.3g} for the states of one caption, at delta 1e-6; {called}"
-
-
-def _list(title: str, lines: Iterator[str] | Sequence[str]) -> str:
-    return "\n".join([_wrapped(title), *(_wrapped(line, "  - ") for line in lines)])
-
-
-def _wrapped(text: str, first: str = "") -> str:
-    return textwrap.fill(text, _WIDTH, initial_indent=first, subsequent_indent=" " * len(first))

@@ -5,7 +5,7 @@ Python arguments win over the environment (``UGSD_USER``, ``UGSD_VERIFIER__URL``
 file, and the file over the defaults::
 
     user = "ada"
-    threshold = 0.3
+    min_gain = 0.05
     disclosure = "summary"
 
     [verifier]
@@ -127,19 +127,22 @@ class Settings(BaseSettings):
     stands for everyone who is not named: it has a budget but no profile, so with the default of
     ``min_enrolment`` no states of its clips are sent."""
     threshold: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
-    """Least uncertainty of a block, 0 or more, at which it is escalated. If it is not set, the
-    drafter's own threshold is used."""
+    """Least uncertainty of a block, 0 or more, at which it is escalated, in place of the expected
+    gain. If neither it nor a target is set, blocks whose gain nothing predicts, such as blocks of
+    tokens, have the drafter's own threshold."""
     min_gain: Annotated[float, Field(ge=-1, le=1)] | None = None
     """Ask only where asking is expected to raise the probability that the emotion is right by more
     than this, -1 to 1. If neither it nor a threshold or target is set, 0 is used with drafters that
     predict the gain, as the bundled ones do, for questions about slots."""
     target_risk: Annotated[float, Field(gt=0, lt=1)] | None = None
-    """Replaces the threshold: the largest share of questions, between 0 and 1, that may stay on the
-    device although the verifier would have rejected the draft. A caption has one question, about
-    its emotion. See :class:`~ugsd_sdk.decoding.risk_controlled.RiskControlledPolicy`."""
+    """Decides in place of the expected gain: the largest share of questions, between 0 and 1, that
+    may stay on the device although the verifier would have rejected the draft. A caption has one
+    question, about its emotion. See
+    :class:`~ugsd_sdk.decoding.risk_controlled.RiskControlledPolicy`."""
     target_gain: Annotated[float, Field(gt=0, le=1)] | None = None
-    """Replaces the threshold: the least share of the gap in emotion accuracy between drafter and
-    verifier, above 0 and up to 1, that must be closed by the questions that are asked."""
+    """Decides in place of the expected gain: the least share of the gap in emotion accuracy between
+    drafter and verifier, above 0 and up to 1, that must be closed by the questions that are
+    asked."""
     disclosure: Disclosure = Disclosure.SUMMARY
     """Which states are sent with the token ids of a block: ``tokens`` none, ``summary`` one per
     caption, ``block_states`` those of the block, ``all_states`` those of all tokens so far,
@@ -325,7 +328,7 @@ class Settings(BaseSettings):
 
     @property
     def has_target(self) -> bool:
-        """Whether a quality is asked for in place of a threshold."""
+        """Whether a target decides in place of the expected gain."""
         return self.target_risk is not None or self.target_gain is not None
 
     @property

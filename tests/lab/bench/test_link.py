@@ -213,7 +213,7 @@ def test_ugsd_to_the_end_needs_captions_without_slots() -> None:
 @pytest.mark.slow
 @pytest.mark.timeout(400)
 def test_a_quick_run_prints_its_rows(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    options = ["--quick", "--no-paper", "--systems", UGSD, "--json"]
+    options = ["--quick", "--no-paper", "--system", UGSD, "--json"]
     assert main(["bench", "link", *options, "--cache", str(tmp_path / "measures.json")]) == 0
     found = json.loads(capsys.readouterr().out)
     assert [one["system"] for one in found["rows"]] == [ALONE, UGSD]
@@ -222,5 +222,5 @@ def test_a_quick_run_prints_its_rows(tmp_path: Path, capsys: pytest.CaptureFixtu
 
 
 def test_an_unknown_system_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["bench", "link", "--systems", "magic"]) != 0
+    assert main(["bench", "link", "--system", "magic"]) != 0
     assert "no 'magic'; there are: drafter alone" in capsys.readouterr().err

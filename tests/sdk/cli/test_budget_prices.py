@@ -78,20 +78,20 @@ def test_table_has_one_line_per_question(home: Path, capsys: Capsys) -> None:
     assert [line.split()[-1] for line in lines] == ["asked", "kept", "asked"]
 
 
-def test_json_has_question_and_binding_cap(home: Path, capsys: Capsys) -> None:
+def test_json_has_question_and_cap(home: Path, capsys: Capsys) -> None:
     lines = output(capsys, home, "explain", "--last", "3", "--json").splitlines()
     unsure, kept, free = (json.loads(line)["blocks"] for line in lines)
     assert unsure[0]["question"] == {
         "worth": 0.6,
         "price": 0.25,
-        "binding_cap": "bytes_per_hour",
+        "cap": "bytes_per_hour",
         "cost": {
             "blocks": 1, "tokens": 1, "frames": 1, "bytes": 128, "privacy_cost": 4 * 10**9,
         },
         "is_asked": True,
     }  # fmt: skip
     assert not kept[0]["question"]["is_asked"]
-    assert free[0]["question"]["binding_cap"] is None
+    assert free[0]["question"]["cap"] is None
     assert unsure[1]["question"] is None
 
 

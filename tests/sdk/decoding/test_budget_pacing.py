@@ -1,4 +1,4 @@
-"""The paced policy: whom it keeps, whom it asks, and what it says about both."""
+"""The paced policy: which questions it keeps and asks, and what it says about both."""
 
 from __future__ import annotations
 

@@ -28,9 +28,9 @@ def pace_of(*, step_s: float, answer_s: float, caption_tokens: int = 24) -> Pace
     """Return the pace of a device on which everything takes as long as ever."""
     pace = Pace()
     for _ in range(200):
-        pace.drafted(3, 3 * step_s)
-        pace.answered(answer_s)
-        pace.finished(caption_tokens)
+        pace.record_drafting(3, 3 * step_s)
+        pace.record_answer(answer_s)
+        pace.record_caption(caption_tokens)
     return pace
 
 
@@ -57,7 +57,7 @@ def test_round_trip_that_jumps_is_noticed_before_asking() -> None:
     round_trip_s = 0.05
     pace = Pace(lambda: round_trip_s)
     for _ in range(20):
-        pace.answered(0.08)
+        pace.record_answer(0.08)
     assert pace.answer_s == pytest.approx(0.08)
     round_trip_s = 3.0
     assert pace.answer_s == pytest.approx(3.03)
@@ -126,5 +126,5 @@ def test_block_length_adapts_to_acceptance() -> None:
     pace = pace_of(step_s=0.05, answer_s=0.2)
     usual = pace.block_tokens(16)
     for _ in range(50):
-        pace.judged(0, 5)
+        pace.record_verdict(0, 5)
     assert pace.block_tokens(16) == 1 < usual

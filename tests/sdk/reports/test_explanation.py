@@ -13,6 +13,7 @@ import ugsd_sdk
 from ugsd_privacy.errors import LeakageNotMeasured
 from ugsd_privacy.reports.leakage import LEAKAGE_FILE, Leakage, LeakageFigure
 from ugsd_sdk.cli import main
+from ugsd_sdk.decoding.uncertainty import RejectionPredictor
 from ugsd_sdk.drafter.bundle import GRAPHS, DrafterBundle
 from ugsd_sdk.errors import ModelError
 from ugsd_sdk.reports.explanation import explain
@@ -198,6 +199,24 @@ def test_damaged_figures_are_ignored(folder: Path, damage: str) -> None:
     assert explain(_settings(), str(folder)).attacker_results == ("not measured",)
 
 
+@pytest.mark.parametrize(
+    ("given", "name", "value"),
+    [
+        ({}, "min_gain", "0"),
+        ({"min_gain": 0.05}, "min_gain", "0.05"),
+        ({"threshold": 0.3}, "threshold", "0.3"),
+        ({"block_unit": "tokens"}, "threshold", None),
+    ],
+)
+def test_settings_name_what_decides(given: dict[str, object], name: str, value: str | None) -> None:
+    if value is None:
+        predictor = RejectionPredictor.load(DrafterBundle(STARTER).rejection_predictor_file)
+        value = f"{predictor.threshold:.3g}"
+    found = explain(_settings(**given), "starter").settings
+    decides = {one: found[one] for one in ("min_gain", "threshold") if one in found}
+    assert decides == {name: value}
+
+
 def test_folder_without_drafter_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(ModelError):
         explain(_settings(), str(tmp_path))
@@ -211,6 +230,7 @@ def test_command_explains_the_bundled_drafter(
     text = capsys.readouterr().out
     assert "not measured" not in text
     assert "min_enrolment = 3" in text
+    assert "min_gain = 0," in text
     assert "which of a known list of sentences was spoken" in text
     assert max(map(len, text.splitlines())) <= 80
     assert main([*options, "--json"]) == 0

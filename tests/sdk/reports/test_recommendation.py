@@ -222,7 +222,17 @@ def test_other_weights_are_refused(folder: Path, capsys: pytest.CaptureFixture[s
     assert "ugsd-lab frontier" in capsys.readouterr().err
     (folder / FRONTIER_FILE).unlink()
     assert recommend(folder) == 2
-    assert "no usable table" in capsys.readouterr().err
+    assert "cannot be read" in capsys.readouterr().err
+
+
+def test_table_of_other_release_is_refused(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    table = json.loads((folder / FRONTIER_FILE).read_text())
+    (folder / FRONTIER_FILE).write_text(json.dumps(table | {"format": 0}))
+    assert recommend(folder) == 2
+    printed = " ".join(capsys.readouterr().err.split())
+    assert "was measured by another release, or is damaged: reinstall ugsd" in printed
 
 
 @pytest.mark.parametrize("drafter", ["starter", "free"])

@@ -18,8 +18,8 @@ __all__ = ["price_text", "print_questions", "question_fields"]
 
 
 def question_fields(decision: JournalRow) -> dict[str, object] | None:
-    """Return worth, price, cost and binding cap of a question, for JSON; ``None`` for a block whose
-    worth was not compared with a price."""
+    """Return worth, price and cost of a question, and the cap that makes most of the price, for
+    JSON; ``None`` for a block whose worth was not compared with a price."""
     from dataclasses import asdict
 
     from ugsd_privacy.budget import Usage
@@ -30,7 +30,7 @@ def question_fields(decision: JournalRow) -> dict[str, object] | None:
     return {
         "worth": reason.worth,
         "price": reason.price,
-        "binding_cap": reason.cap if reason.price else None,
+        "cap": reason.cap if reason.price else None,
         "cost": asdict(Usage(*reason.cost)),
         "is_asked": decision.outcome == "sent",
     }
@@ -46,7 +46,7 @@ def price_text(decision: JournalRow) -> str:
         return f"worth {fields['worth']:.3g}; no price, since the budget suffices; cost: {cost}"
     return (
         f"worth {fields['worth']:.3g}; price {fields['price']:.3g}, mostly of "
-        f"{fields['binding_cap']}; cost: {cost}"
+        f"{fields['cap']}; cost: {cost}"
     )
 
 
@@ -64,7 +64,7 @@ def print_questions(journal: DecisionJournal) -> None:
         print_line("no question had a price: budget_pacing is off, or nothing was to be asked")
         return
     table = Table(box=None, pad_edge=False)
-    for name in ("time", "caption", "worth", "price", "binding cap", "cost", "outcome"):
+    for name in ("time", "caption", "worth", "price", "cap", "cost", "outcome"):
         table.add_column(name, justify="right" if name in {"worth", "price"} else "left")
     for one in priced:
         reason = one.reason

@@ -1,4 +1,4 @@
-"""The frontier: its selection rule, the erasure of labels, and the epsilon of its noise."""
+"""Ways of making states: the selection rule, the erasure of labels, the epsilon of noise."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from ugsd_lab.attacks.candidates import (
     candidates,
     epsilon,
 )
-from ugsd_lab.attacks.frontier import Row, as_json, measure_all, pareto, pick, picks
 from ugsd_lab.attacks.learning import TrainingBudget
-from ugsd_lab.attacks.picture import draw_frontier
-from ugsd_lab.attacks.printing import frontier_markdown
+from ugsd_lab.attacks.picture import draw_states
+from ugsd_lab.attacks.printing import states_markdown
 from ugsd_lab.attacks.projections import KINDS, TrainingSet, leace
+from ugsd_lab.attacks.states import Row, as_json, measure_all, pareto, pick, picks
 from ugsd_lab.data.recipe import PROJECTIONS
 
 from tests.lab.attacks.planted_voices import voices_of
@@ -179,7 +179,7 @@ def test_scores_fill_the_rest_of_a_state() -> None:
     assert np.linalg.norm(both, axis=1).max() < 1.02
 
 
-def test_frontier_is_drawn_and_printed_reproducibly(tmp_path: Path) -> None:
+def test_states_are_drawn_and_printed_reproducibly(tmp_path: Path) -> None:
     some = [
         row(112, 0.7, 0.9),
         row(16, 0.68, 0.2),
@@ -195,9 +195,9 @@ def test_frontier_is_drawn_and_printed_reproducibly(tmp_path: Path) -> None:
     ]
     pictures = [tmp_path / "a.svg", tmp_path / "b.svg"]
     for picture in pictures:
-        draw_frontier(picture, some)
+        draw_states(picture, some)
     assert pictures[0].read_bytes() == pictures[1].read_bytes()
-    assert "| discriminant, 16 |" in frontier_markdown(some)
+    assert "| discriminant, 16 |" in states_markdown(some)
     assert [r["picked"] for r in as_json(some)["rows"]] == [False, True, False]
     compared = candidates(PROJECTIONS)
     assert len({str(one) for one in compared}) == len(compared)
