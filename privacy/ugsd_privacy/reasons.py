@@ -15,8 +15,18 @@ from dataclasses import dataclass, fields
 from enum import StrEnum
 from typing import Any, Self
 
-__all__ = ["NUM_AMOUNTS", "Reason", "ReasonCode", "as_reason", "reason_label", "reason_text"]
+__all__ = [
+    "MAX_AMOUNT",
+    "NUM_AMOUNTS",
+    "Reason",
+    "ReasonCode",
+    "as_reason",
+    "reason_label",
+    "reason_text",
+]
 
+MAX_AMOUNT = 2**63 - 1
+"""The largest amount of a cost, which is that of the ledger's integers."""
 NUM_AMOUNTS = 5
 """Length of ``Reason.cost``."""
 _MAX_DEPTH = 4
@@ -362,7 +372,7 @@ def _cost(value: object) -> tuple[int, ...]:
     if (
         not isinstance(value, (list, tuple))
         or len(value) != NUM_AMOUNTS
-        or not all(type(amount) is int and amount >= 0 for amount in value)
+        or not all(type(amount) is int and 0 <= amount <= MAX_AMOUNT for amount in value)
     ):
         raise ValueError("a reason has an invalid cost")
     return tuple(value)

@@ -32,7 +32,8 @@ if TYPE_CHECKING:
 __all__ = ["budget_of", "drive", "is_truncated", "text_of", "tokens_of", "usage_of"]
 
 _READING_S = 0.25
-"""How long a caption waits to read its budget; it usually takes less than a millisecond."""
+"""How long a caption waits to read its budget; it usually takes a millisecond or two, and the first
+time in a process up to a tenth of a second with a full journal."""
 
 
 def drive(decoder: Decoder, exchange: Exchange | None) -> tuple[Finished, float]:

@@ -17,6 +17,7 @@ from ugsd_privacy.egress import Egress
 from ugsd_privacy.errors import KeyFileError, LedgerCorrupt, LedgerError, LedgerUnavailable
 from ugsd_privacy.files.file_owners import make_private_folder, remedy_of, require_not_writable
 from ugsd_privacy.files.marks import MarkFile
+from ugsd_privacy.forks import call_in_children
 from ugsd_privacy.keys.log import LogKey
 from ugsd_privacy.keys.owner import OwnerKey, OwnerPublicKey
 from ugsd_privacy.ledger import JournalRow, Ledger, Uptime, UserBudget, system_uptime
@@ -225,6 +226,10 @@ class UserEgress:
         self._erased_day: int | None = None
         self._opening = Lock()
         """Held while it is opened, which captions and the connection's thread may do at once."""
+        call_in_children(self._renew_lock)
+
+    def _renew_lock(self) -> None:
+        self._opening = Lock()  # a thread of the parent may have held the other one
 
     def open(self, *, timeout_s: float | None = None) -> OpenHome:
         """Return the open home. Raises ``LedgerError`` if the ledger or log key cannot be used, or

@@ -9,11 +9,21 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from ugsd_privacy.egress import SealedFrame
+from ugsd_privacy.protocol.messages import Disclosure
 from ugsd_privacy.reasons import ReasonCode
 from ugsd_sdk.captioner import Captioner
 from ugsd_sdk.decoding.decoder import Decoder
 from ugsd_sdk.decoding.events import Outcome
-from ugsd_sdk.decoding.policy import AlwaysEscalate, NeverEscalate, Policy
+from ugsd_sdk.decoding.policy import (
+    AlwaysEscalate,
+    BlockView,
+    BudgetView,
+    Escalate,
+    GainPolicy,
+    KeepLocal,
+    NeverEscalate,
+    Policy,
+)
 from ugsd_sdk.drafter import ConditionedClip
 from ugsd_sdk.drafter.scripted import EOS, ScriptedDrafter, ScriptedSession
 from ugsd_sdk.errors import ConfigError, VerifierTimeout
@@ -185,3 +195,33 @@ def test_min_gain_needs_a_drafter_that_predicts_it(tmp_path: Path) -> None:
         with pytest.raises(ConfigError, match="no gain is predicted"):
             Captioner(drafter, config=settings).load()  # type: ignore[arg-type]
     Captioner("starter", config=Settings(home=tmp_path, min_gain=0.1)).load()
+
+
+def test_busy_device_does_not_take_the_verifier_for_slow(
+    slow: Callable[..., Captioner], voice: Voice, fake: FakeVerifier, clock: _Clock
+) -> None:
+    """One token takes half a minute, as when a container's quota is used up; answers take 50 ms."""
+    captioner = slow(answer_s=0.05, policy=AlwaysEscalate(), deadline_s=2.0)
+    captioner.caption(voice, 16_000)
+    steps, append = 0, _SlowSession.append
+
+    def starved(session: _SlowSession, tokens: list[int]) -> None:
+        nonlocal steps
+        steps += 1
+        append(session, tokens)
+        clock.now_s += 30.0 * (steps == 6)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(_SlowSession, "append", starved)
+        captioner.caption(voice, 16_000)
+    fake.blocks.clear()
+    caption = captioner.caption(voice, 16_000)
+    assert fake.blocks
+    assert caption.unverified_reason is None
+
+
+def test_without_a_state_no_gain_is_expected() -> None:
+    block = BlockView(0, (1,), (0.9,), verifier_has_summary=False, gain=0.4)
+    without_state = GainPolicy(NeverEscalate(), disclosure=Disclosure.TOKENS)
+    assert isinstance(without_state(block, BudgetView()), KeepLocal)
+    assert isinstance(GainPolicy(NeverEscalate())(block, BudgetView()), Escalate)

@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 from ugsd_privacy.errors import LedgerCorrupt
 from ugsd_privacy.ledger.clock import SECONDS_PER_HOUR
-from ugsd_privacy.reasons import NUM_AMOUNTS, Reason, ReasonCode
+from ugsd_privacy.reasons import MAX_AMOUNT, NUM_AMOUNTS, Reason, ReasonCode
 
 __all__ = [
     "MAX_JOURNAL_ROWS",
@@ -139,7 +139,8 @@ def _worth_and_cost(reason_json: str) -> tuple[float, tuple[int, ...]] | None:
         worth, cost = float(fields["worth"]), tuple(map(int, fields["cost"]))
     except (ValueError, TypeError, KeyError, OverflowError, RecursionError):
         return None
-    is_valid = 0 <= worth < math.inf and len(cost) == NUM_AMOUNTS and min(cost) >= 0
+    amounts = len(cost) == NUM_AMOUNTS and all(0 <= amount <= MAX_AMOUNT for amount in cost)
+    is_valid = 0 <= worth < math.inf and amounts
     return (worth, cost) if is_valid else None
 
 

@@ -66,7 +66,8 @@ class Exchange:
         self._lost = False
         """Whether there was no session, or it was lost."""
         self._answered = answered
-        self._sent_s = 0.0
+        self._sent_s = self._no_answer_s = 0.0
+        """When the last frame was sent, and when there was certainly no answer to it."""
         self._early: Verdict | Refusal | Cover | Exception | None = None
         """What :meth:`has_answer` has found: the answer to the last frame, or why there is none."""
         self._next_look_s = 0.0
@@ -104,14 +105,16 @@ class Exchange:
 
     def has_answer(self) -> bool:
         """Return whether :meth:`receive` would return or raise at once, because there is an answer
-        to the block that was sent, a failure, or no time left. It never waits."""
+        to the block that was sent, a failure, or no time left. It never waits. An answer that is
+        there is used, even if the device was too busy to look before the deadline."""
         now_s = monotonic()
         if self._early is None and now_s >= self._next_look_s:
             self._next_look_s = now_s + _LOOK_EVERY_S
             try:
-                self._early = self._read(0.0)
+                # It came after the last look: a device that was busy is not a slow verifier.
+                self._early = self._read(0.0, came_at_s=self._no_answer_s)
             except VerifierTimeout:
-                pass
+                self._no_answer_s = now_s
             except (TransportError, PrivacyError) as error:
                 self._early = error
         return self._early is not None or now_s >= self._block_ends_s
@@ -231,7 +234,7 @@ class Exchange:
     def _send(self, frame: SealedFrame) -> None:
         self.frames += 1
         self.bytes_sent += len(frame.data)
-        self._sent_s = monotonic()
+        self._sent_s = self._no_answer_s = monotonic()
         try:
             self._current().send(frame)
         except TransportError as error:
@@ -251,11 +254,14 @@ class Exchange:
             self._link.question_failed(error)
             raise
 
-    def _read(self, timeout_s: float) -> Verdict | Refusal | Cover:
-        """Return the answer to the last frame, and drop a session that is unusable."""
+    def _read(
+        self, timeout_s: float, *, came_at_s: float | None = None
+    ) -> Verdict | Refusal | Cover:
+        """Return the answer to the last frame, which came now unless ``came_at_s`` says when, and
+        drop a session that is unusable."""
         try:
             answer, size = self._current().receive(timeout_s)
-            self._answered(monotonic() - self._sent_s)
+            self._answered((monotonic() if came_at_s is None else came_at_s) - self._sent_s)
             self.bytes_received += size
             if self.traffic_shape is TrafficShape.CONSTANT and size != CONSTANT_FRAME_BYTES:
                 raise VerifierMisbehaved(

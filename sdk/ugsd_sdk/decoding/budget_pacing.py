@@ -37,7 +37,8 @@ __all__ = ["BudgetPacer", "CapPrice", "PacedPolicy"]
 _MIN_RECENT = 10
 """With fewer there is no price."""
 _SECONDS_PER_DAY = 24 * SECONDS_PER_HOUR
-_MAX_WORTH = 1e6
+_MAX_WORTH = 1.0
+"""That of a certain gain or rejection: an application's uncertainty may have another unit."""
 _LENGTHS_S: Mapping[Window, int] = {"hour": SECONDS_PER_HOUR, "day": _SECONDS_PER_DAY}
 
 
@@ -59,6 +60,9 @@ class BudgetPacer:
     """
 
     def __init__(self) -> None:
+        self._forget()
+
+    def _forget(self) -> None:
         self.last_row = 0
         """The last row of the journal that is known."""
         self._worths = np.empty(0)
@@ -90,6 +94,9 @@ class BudgetPacer:
 
     def _add(self, standing: BudgetStanding) -> None:
         found = standing.questions
+        if found.last_row < self.last_row:  # the owner erased rows: what remains is read again
+            self._forget()
+            return
         self.last_row = found.last_row
         if not found.by_hour:
             return

@@ -215,7 +215,7 @@ class Decoder:
         del written[self._max_tokens - len(self._committed) - verdict.accepted :]
         self._pace.record_verdict(verdict.accepted, len(block))
         if self._rules.continue_to is ContinueTo.CAPTION:
-            self._pace.record_continuation(len(verdict.continuation))
+            self._pace.record_continuation(len(verdict.continuation), verdict.start)
         is_judged = verdict.correction is not None or self._can_be_judged(flight)
         self._land(
             replace(flight.reason, accepted=verdict.accepted, offered=len(block))
@@ -314,6 +314,8 @@ class Decoder:
                     raise ModelError("the uncertainty of a token is not a number: mend its score")
                 if self._expected_gain is not None:
                     gain = self._expected_gain(prediction.logits, self._ood_score)
+                    if gain is not None and isnan(gain):
+                        raise ModelError("the expected gain is not a number: fit it again")
                 if self._rules.value_draw is not None:
                     drawn = self._rules.value_draw(prediction.logits)
                     token, draft_weights = drawn.token, drawn.draft_weights

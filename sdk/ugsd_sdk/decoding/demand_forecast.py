@@ -56,9 +56,7 @@ class Demand:
 
     def _days_before(self, midnight: int) -> int:
         """Return how many whole days before ``midnight`` have counts, ``_MAX_DAYS`` at most."""
-        earliest = min(self.by_hour, default=midnight)
-        if self.first_s is not None:
-            earliest = min(earliest, int(self.first_s // SECONDS_PER_HOUR))
+        earliest = min((hour for hour in self.by_hour if hour < midnight), default=midnight)
         return min(_MAX_DAYS, -((earliest - midnight) // _HOURS_PER_DAY))
 
     def _usual(self, midnight: int, days: int) -> list[float]:

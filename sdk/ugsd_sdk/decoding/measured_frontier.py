@@ -162,6 +162,9 @@ class MeasuredFrontier(StrictModel):
         domains = set(self.populations)
         if any(set(one.figures) != domains for one in self.settings):
             raise ValueError("a setting was not measured in every domain")
+        alone = [one for one in self.settings if one.min_gain is None]
+        if any(sum(one.exposure(domain)) for one in alone for domain in one.figures):
+            raise ValueError("the drafter alone discloses nothing")
         if all(one.min_gain is not None for one in self.settings):
             raise ValueError("the drafter alone was not measured")
         return self

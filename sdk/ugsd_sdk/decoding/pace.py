@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from time import monotonic
 
 from ugsd_privacy.protocol.messages import Disclosure
 from ugsd_privacy.reasons import Reason, ReasonCode
@@ -23,15 +24,24 @@ _TYPICAL_TOKENS = 24
 _FIRST_ACCEPTANCE = 0.8
 """Share of drafted tokens that a verifier accepts, until one has judged some."""
 _WEIGHT = 1 / 8
+_FORGOTTEN_AFTER_S = 60.0
+"""How long a measured answer counts. Without a question nothing measures another one, so one slow
+answer would otherwise be the last."""
 
 
 class Pace:
     """The measured times of one captioner. All are in seconds."""
 
-    def __init__(self, round_trip_s: Callable[[], float | None] = lambda: None) -> None:
+    def __init__(
+        self,
+        round_trip_s: Callable[[], float | None] = lambda: None,
+        clock: Callable[[], float] = monotonic,
+    ) -> None:
         """``round_trip_s`` returns the round trip to the verifier as it was measured without a
         question; ``None`` if it is not known."""
-        self._round_trip_s = round_trip_s
+        self._round_trip_s, self._clock = round_trip_s, clock
+        self._answered_at_s = 0.0
+        """When the last answer was recorded."""
         self._step: SmoothedTime | None = None
         self._answer: SmoothedTime | None = None
         self._service: SmoothedTime | None = None
@@ -40,8 +50,8 @@ class Pace:
         """Smoothed number of tokens of a caption."""
         self.acceptance = _FIRST_ACCEPTANCE
         """Smoothed share of the offered tokens that the verifier accepts, 0 to 1."""
-        self._continuation_tokens: float | None = None
-        """Smoothed number of tokens with which a verifier that may end the caption goes on."""
+        self._continued_share: float | None = None
+        """Smoothed share of the remaining tokens that a verifier writes which may end the caption."""
 
     @property
     def step_s(self) -> float | None:
@@ -51,11 +61,13 @@ class Pace:
     @property
     def answer_s(self) -> float | None:
         """Expected time from sending a question to its answer: the round trip as it is now, and
-        what the verifier took in addition. ``None`` if neither was measured."""
+        what the verifier took in addition in the last minute. ``None`` if neither was measured."""
         round_trip_s = self._round_trip_s()
+        is_known = self._clock() - self._answered_at_s < _FORGOTTEN_AFTER_S
         if round_trip_s is None:
-            return None if self._answer is None else self._answer.expected_s
-        return round_trip_s + (0.0 if self._service is None else self._service.expected_s)
+            return self._answer.expected_s if self._answer is not None and is_known else None
+        has_service = self._service is not None and is_known
+        return round_trip_s + (self._service.expected_s if has_service else 0.0)
 
     def record_drafting(self, tokens: int, seconds: float) -> None:
         """Record that drafting ``tokens``, at least one, took ``seconds``."""
@@ -63,6 +75,9 @@ class Pace:
 
     def record_answer(self, seconds: float) -> None:
         """Record that an answer came ``seconds`` after its question."""
+        if self._clock() - self._answered_at_s >= _FORGOTTEN_AFTER_S:
+            self._answer = self._service = None
+        self._answered_at_s = self._clock()
         self._answer = _with_sample(self._answer, seconds)
         round_trip_s = self._round_trip_s()
         if round_trip_s is not None:
@@ -72,12 +87,12 @@ class Pace:
         """Record that the verifier accepted so many of the ``offered`` tokens, at least one."""
         self.acceptance += _WEIGHT * (accepted / offered - self.acceptance)
 
-    def record_continuation(self, tokens: int) -> None:
-        """Record that a verifier that may end the caption went on with so many tokens."""
-        before = self._continuation_tokens
-        self._continuation_tokens = (
-            float(tokens) if before is None else before + _WEIGHT * (tokens - before)
-        )
+    def record_continuation(self, tokens: int, start: int) -> None:
+        """Record that a verifier that may end the caption went on from position ``start`` with so
+        many tokens."""
+        share = min(tokens / max(self._tokens_remaining(start), 1.0), 1.0)
+        before = self._continued_share
+        self._continued_share = share if before is None else before + _WEIGHT * (share - before)
 
     def record_caption(self, tokens: int) -> None:
         """Record that a caption has ``tokens``."""
@@ -95,9 +110,9 @@ class Pace:
         """Return by how much sooner the caption is expected to end if the verifier goes on from
         ``start``, as far as it usually does; negative if it is later. An unknown time
         counts as 0."""
-        remaining = self._tokens_remaining(start)
-        written = remaining if self._continuation_tokens is None else self._continuation_tokens
-        return min(written, remaining) * (self.step_s or 0.0) - (self.answer_s or 0.0)
+        share = 1.0 if self._continued_share is None else self._continued_share
+        written = share * self._tokens_remaining(start)
+        return written * (self.step_s or 0.0) - (self.answer_s or 0.0)
 
     def _tokens_remaining(self, start: int) -> float:
         return max(self.caption_tokens - start, 0.0)

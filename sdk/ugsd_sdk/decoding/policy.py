@@ -134,7 +134,8 @@ class UncertaintyPolicy:
 class GainPolicy:
     """Asks where the expected gain exceeds ``min_gain``, -1 to 1.
 
-    A block without an expected gain is left to ``otherwise``.
+    Without a state a verifier has nothing to judge a slot by, so there is no gain. A block without
+    an expected gain is left to ``otherwise``.
     """
 
     otherwise: Policy
@@ -144,9 +145,10 @@ class GainPolicy:
     def __call__(self, block: BlockView, budget: BudgetView) -> KeepLocal | Escalate:
         if block.gain is None:
             return self.otherwise(block, budget)
-        pays = block.gain > self.min_gain
+        gain = 0.0 if self.disclosure is Disclosure.TOKENS else block.gain
+        pays = gain > self.min_gain
         code = ReasonCode.GAIN_EXPECTED if pays else ReasonCode.NO_GAIN_EXPECTED
-        reason = Reason(code=code, value=block.gain, threshold=self.min_gain)
+        reason = Reason(code=code, value=gain, threshold=self.min_gain)
         return Escalate(self.disclosure, reason=reason) if pays else KeepLocal(reason)
 
 

@@ -24,6 +24,23 @@ from ugsd_sdk.decoding.policy import (
 BLOCK = BlockView(start=4, tokens=(1,), uncertainties=(0.5,), verifier_has_summary=False)
 
 
+def test_slow_answer_is_forgotten_after_a_minute() -> None:
+    now_s = 100.0
+    pace = Pace(clock=lambda: now_s)
+    pace.record_answer(30.0)
+    assert isinstance(decide(pace), KeepLocal)
+    now_s += 60
+    assert isinstance(decide(pace), Escalate)
+    pace.record_answer(0.1)
+    assert pace.answer_s == pytest.approx(0.1), "the old answer has no part in it"
+
+
+def test_continuation_counts_as_share_of_what_was_left() -> None:
+    pace = pace_of(step_s=0.4, answer_s=0.0)
+    pace.record_continuation(2, 22)  # all of the two that were left
+    assert pace.saving_s(0) == pytest.approx(24 * 0.4)
+
+
 def pace_of(*, step_s: float, answer_s: float, caption_tokens: int = 24) -> Pace:
     """Return the pace of a device on which everything takes as long as ever."""
     pace = Pace()
