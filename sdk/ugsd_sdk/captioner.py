@@ -320,7 +320,12 @@ class Captioner:
             settings=settings,
             drafter=drafter,
             uncertainty=uncertainty or EntropyUncertainty(),
-            policy=self._policy(settings, threshold, predictor_file),
+            policy=self._policy(
+                settings,
+                threshold,
+                predictor_file,
+                predicts_gain=drafter.info.slot_table is not None and _predicts_gain(uncertainty),
+            ),
             link=link,
             user_egress=user_egress,
             user_profile=None
@@ -331,7 +336,14 @@ class Captioner:
             is_paced=settings.budget_pacing and self._given_policy is None,
         )
 
-    def _policy(self, settings: Settings, threshold: float, predictor_file: Path | None) -> Policy:
+    def _policy(
+        self,
+        settings: Settings,
+        threshold: float,
+        predictor_file: Path | None,
+        *,
+        predicts_gain: bool,
+    ) -> Policy:
         """Return the given policy, or the one that the settings describe."""
         if self._given_policy is not None:
             return self._given_policy
@@ -342,12 +354,19 @@ class Captioner:
         by_threshold = UncertaintyPolicy(threshold, settings.disclosure)
         if risk_controlled is not None or settings.threshold is not None:
             return risk_controlled or by_threshold
-        if settings.min_gain is not None and settings.block_unit is BlockUnit.TOKENS:
+        by_slot = settings.block_unit is BlockUnit.SLOT
+        if settings.min_gain is not None and not (by_slot and predicts_gain):
             raise ConfigError(
-                "min_gain: the gain is that of a question about a slot: set block_unit = slot, or "
-                "threshold in place of min_gain"
+                "min_gain: no gain is predicted for blocks of tokens, nor by this drafter if its "
+                "predictor lacks it: set block_unit = slot, or threshold in place of min_gain"
             )
         return GainPolicy(by_threshold, settings.min_gain or 0.0, settings.disclosure)
+
+
+def _predicts_gain(uncertainty: Uncertainty | None) -> bool:
+    if isinstance(uncertainty, RejectionPredictor):
+        return uncertainty.rescue is not None
+    return hasattr(uncertainty, "expected_gain")
 
 
 def _length(length: str) -> CaptionLength:

@@ -177,3 +177,11 @@ def test_saving_time_needs_a_verifier_that_ends_captions(tmp_path: Path) -> None
     settings = Settings(home=tmp_path, verifier=VerifierSettings(min_saving_s=1))
     with pytest.raises(ConfigError, match="state what the device measured"):
         Captioner(SlotDrafter(), config=settings).load()
+
+
+def test_min_gain_needs_a_drafter_that_predicts_it(tmp_path: Path) -> None:
+    for drafter, unit in ((SlotDrafter(), "slot"), ("starter", "tokens")):
+        settings = Settings(home=tmp_path, min_gain=0.1, block_unit=unit)
+        with pytest.raises(ConfigError, match="no gain is predicted"):
+            Captioner(drafter, config=settings).load()  # type: ignore[arg-type]
+    Captioner("starter", config=Settings(home=tmp_path, min_gain=0.1)).load()

@@ -26,7 +26,7 @@ from ugsd_sdk.decoding.budget_price import Question
 from ugsd_sdk.drafter.bundle import STARTER, DrafterBundle
 
 STARTER_FOLDER = DrafterBundle.of(STARTER).folder
-CLIPS = [clip for clip in load_corpora(None) if clip.split != "train"]
+CLIPS = [clip for clip in load_corpora(None) if clip.split != "train"][::2]
 LIMITS = BudgetLimits.without_caps(blocks_per_day=3)
 DAYS = st.lists(
     st.tuples(

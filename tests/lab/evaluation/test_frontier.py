@@ -254,6 +254,7 @@ def test_command_writes_table_and_picture(
     capsys: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
     monkeypatch.setattr("ugsd_lab.evaluation.frontier.recorded_clips", lambda *_, **__: recorded)
+    monkeypatch.setattr("ugsd_lab.attacks.study.prepare", lambda *_: None)
     monkeypatch.setattr(
         "ugsd_lab.attacks.identification.identifications",
         lambda *_: {exposure: leaks("emodb", "elsewhere") for exposure in recorded.asked},

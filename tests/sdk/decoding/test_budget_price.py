@@ -119,8 +119,9 @@ def test_question_beyond_a_cap_has_no_price() -> None:
     assert (quote.price, quote.cap) == (0, None), "the cap itself refuses it, and says so"
 
 
-def test_question_without_worth_is_not_asked() -> None:
-    assert not quote_of(Question(0.0, Usage(blocks=1)), [], np.zeros(0)).is_affordable
+def test_question_without_price_is_asked() -> None:
+    """Whether it is worth anything at all is for the policy to say, whose choice it is."""
+    assert quote_of(Question(0.0, Usage(blocks=1)), [], np.zeros(0)).is_affordable
 
 
 def test_state_without_noise_does_not_set_prices() -> None:
