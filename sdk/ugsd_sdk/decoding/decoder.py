@@ -190,7 +190,7 @@ class Decoder:
 
     def draft_to_end(self) -> None:
         """Draft to the caption's end, in any state. In constant shape a frame is sent only after
-        that, so that its time does not reveal which block was doubtful."""
+        that, so that its time does not reveal which block was asked about."""
         self._draft(self._max_tokens)
 
     def receive_verdict(self, verdict: Verdict) -> None:

@@ -17,8 +17,8 @@ class BlockUnit(StrEnum):
     """What one block is."""
 
     SLOT = "slot"
-    """The clause of one slot that may be doubted, up to the word that states its value. A drafter
-    without slots has blocks of tokens."""
+    """The clause of one slot that may be asked about, up to the word that states its value. A
+    drafter without slots has blocks of tokens."""
     TOKENS = "tokens"
     """A fixed number of tokens."""
 

@@ -65,7 +65,7 @@ def test_pacing_beats_threshold_and_first_come() -> None:
     assert min(row.paced for row in measured().rows) > 0.75
 
 
-def test_budget_lasts_beyond_the_morning() -> None:
+def test_paced_budget_outlasts_first_come() -> None:
     for row in measured().rows:
         assert row.paced_gone_s >= row.first_come_gone_s
     assert mean("paced_gone_s") > mean("first_come_gone_s") + 5 * 3600
@@ -73,12 +73,12 @@ def test_budget_lasts_beyond_the_morning() -> None:
 
 def test_no_way_of_spending_exceeds_the_optimum() -> None:
     for row in measured().rows:
-        values = row.first_come, row.fixed_threshold, row.paced_first_day, row.paced
-        assert 0 < max(values) <= 1 + 1e-9
+        for value in (row.first_come, row.fixed_threshold, row.paced_first_day, row.paced):
+            assert 0 < value <= 1 + 1e-9
 
 
 @given(DAYS, st.sampled_from(["blocks", "tokens"]), st.integers(0, 30))
-def test_tuned_threshold_is_no_straw_man(day, measure, allowed) -> None:
+def test_tuned_threshold_gains_no_less_than_first_come(day, measure, allowed) -> None:
     limits = BudgetLimits.without_caps(**{f"{measure}_per_day": allowed})
     best = fixed_threshold(day, limits, tuned([day], limits)).worth
     assert first_come(day, limits).worth <= best + 1e-9
