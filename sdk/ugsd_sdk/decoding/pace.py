@@ -51,7 +51,7 @@ class Pace:
         self.acceptance = _FIRST_ACCEPTANCE
         """Smoothed share of the offered tokens that the verifier accepts, 0 to 1."""
         self._continued_share: float | None = None
-        """Smoothed share of the remaining tokens that a verifier writes which may end the caption."""
+        """Smoothed share of the remaining tokens that a verifier that may end a caption writes."""
 
     @property
     def step_s(self) -> float | None:
@@ -66,8 +66,8 @@ class Pace:
         is_known = self._clock() - self._answered_at_s < _FORGOTTEN_AFTER_S
         if round_trip_s is None:
             return self._answer.expected_s if self._answer is not None and is_known else None
-        has_service = self._service is not None and is_known
-        return round_trip_s + (self._service.expected_s if has_service else 0.0)
+        service = self._service if is_known else None
+        return round_trip_s + (0.0 if service is None else service.expected_s)
 
     def record_drafting(self, tokens: int, seconds: float) -> None:
         """Record that drafting ``tokens``, at least one, took ``seconds``."""
