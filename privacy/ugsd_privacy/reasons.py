@@ -175,7 +175,7 @@ _COMPARED: Mapping[ReasonCode, str] = {
     ReasonCode.ABOVE_THRESHOLD: "{value:.3g} reaches {bound:.3g}",
     ReasonCode.GAIN_EXPECTED: "{value:.3g} exceeds {bound:.3g}",
     ReasonCode.NO_GAIN_EXPECTED: "{value:.3g} does not exceed {bound:.3g}",
-    ReasonCode.ANSWER_TOO_LATE: "in {value:.3g} s, and it may take {bound:.3g} s",
+    ReasonCode.ANSWER_TOO_LATE: "{value:.3g} s are expected, {bound:.3g} s allowed",
     ReasonCode.SAVES_TIME: "by {value:.3g} s, at least {bound:.3g} s",
 }
 """How the value was compared with the threshold, by the code."""

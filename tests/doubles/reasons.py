@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from hypothesis import strategies as st
-from ugsd_privacy.reasons import Reason, ReasonCode
+from ugsd_privacy.reasons import MAX_AMOUNT, Reason, ReasonCode
 
 __all__ = ["reasons", "why_of"]
 
@@ -20,7 +20,7 @@ def reasons(*, depth: int = 2) -> st.SearchStrategy[Reason]:
         **dict.fromkeys(
             ("limit", "used", "wanted", "value", "threshold", "worth", "price"), _NUMBERS
         ),
-        cost=st.none() | st.tuples(*[st.integers(min_value=0)] * 5),
+        cost=st.none() | st.tuples(*[st.integers(0, MAX_AMOUNT)] * 5),
         **dict.fromkeys(("accepted", "offered", "start"), _COUNTS),
         **dict.fromkeys(("cap", "refusal", "words"), _TEXTS),
         failure=st.none() | reasons(depth=depth - 1) if depth else st.none(),

@@ -123,3 +123,8 @@ def test_sentences_in_older_ledger_stay_readable(world) -> None:
     with world.ledger.reading() as view:
         found = [decision.reason for decision in view.journal("ada")]
     assert found == [Reason(code=ReasonCode.OTHER, words=old), reason]
+
+
+def test_amount_beyond_the_ledgers_integers_is_refused() -> None:
+    with pytest.raises(ValueError, match="invalid cost"):
+        Reason.from_fields({"code": "below_price", "cost": [1, 4, 1, 256, 10**400]})

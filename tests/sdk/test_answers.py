@@ -156,7 +156,7 @@ def test_answer_that_cannot_come_in_time_is_not_asked_for(
     assert [block.outcome for block in caption.decisions[:2]] == [Outcome.SENT, Outcome.LOCAL]
     assert caption.unverified_reason is not None
     assert caption.unverified_reason.code is ReasonCode.ANSWER_TOO_LATE
-    assert "the answer would come too late: in 20 s" in str(caption.unverified_reason)
+    assert "the answer would come too late: 20 s are expected" in str(caption.unverified_reason)
 
 
 def test_slow_device_hands_over_to_the_verifier(

@@ -41,7 +41,10 @@ _ADVICE: Mapping[ReasonCode, str] = {
     ),
     ReasonCode.SEVERAL_SPEAKERS: "cut the recording at the changes of speaker",
     ReasonCode.VERIFIER_UNREACHABLE: "check verifier.url, and that the verifier is running",
-    ReasonCode.DEADLINE: "raise verifier.deadline_s, or use a faster or nearer verifier",
+    ReasonCode.DEADLINE: (
+        "raise verifier.deadline_s or verifier.caption_deadline_s, or use a faster or nearer "
+        "verifier; a caption after one without an answer is not asked about until that came"
+    ),
     ReasonCode.WRONG_VERIFIER_KEY: "check verifier.key with the verifier's operator",
     ReasonCode.BELOW_PRICE: (
         "raise the cap, or set budget_pacing = false to ask until it is used up"

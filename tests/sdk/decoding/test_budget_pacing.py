@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from ugsd_privacy.budget import BudgetLimits, Usage
 from ugsd_privacy.ledger import NO_QUESTIONS, BudgetStanding, Questions
@@ -131,10 +133,22 @@ def test_infinite_uncertainty_has_a_finite_worth() -> None:
     found = decide(paced(), float("inf"), scarce())
     assert isinstance(found, Escalate)
     assert isinstance(found.reason, Reason)
-    assert found.reason.worth == 1e6
+    assert found.reason.worth == 1
 
 
-def test_history_continues_after_the_journal_was_emptied() -> None:
+def test_erased_questions_are_forgotten() -> None:
+    """Rows of the journal get lower numbers again after the owner erased the last ones."""
+    pacer = BudgetPacer()
+    (before,) = pacer.prices(scarce())
+    assert before.price > 0
+    standing = replace(scarce(), questions=asked_before(5))
+    pacer.prices(standing)
+    assert pacer.last_row == 0, "what remains is read again"
+    (after,) = pacer.prices(standing)
+    assert after.price == 0, "five questions make no price"
+
+
+def test_emptied_journal_is_read_from_its_start() -> None:
     pacer = BudgetPacer()
     pacer.quote(Question(0.5, COST), scarce())
     assert pacer.last_row == 200

@@ -32,6 +32,7 @@ from ugsd_sdk.decoding.uncertainty import EntropyUncertainty
 from ugsd_sdk.drafter.scripted import EOS, ScriptedDrafter, ScriptedSession
 from ugsd_sdk.errors import ModelError, VerifierMisbehaved
 
+from tests.doubles.slot_drafter import SlotSession, slot_table
 from tests.sdk.decoding.reference_decoder import CLIP, greedy
 
 
@@ -310,3 +311,19 @@ def test_time_of_answer_does_not_change_caption(arrivals: list[bool], accepted: 
         return event
 
     assert caption_of(arrivals) == caption_of([])
+
+
+def test_gain_that_is_no_number_raises_model_error() -> None:
+    decoder = Decoder(
+        lambda _: SlotSession(),
+        eos=EOS,
+        max_tokens=20,
+        ood_score=1.0,
+        uncertainty=EntropyUncertainty(),
+        policy=NeverEscalate(),
+        piece=str,
+        rules=BlockRules(slot_table()),
+        expected_gain=lambda logits, ood_score: float("nan"),
+    )
+    with pytest.raises(ModelError, match="the expected gain is not a number"):
+        decoder.advance()

@@ -55,3 +55,11 @@ def test_forecast_is_never_negative_and_falls(by_hour, hour, part) -> None:
     whole = demand.expected(now_s, ENDS_S)
     assert whole >= demand.expected(now_s, now_s + part * (ENDS_S - now_s)) >= 0
     assert demand.expected(ENDS_S, ENDS_S) == 0
+
+
+def test_clock_that_was_wrong_does_not_stop_the_forecast() -> None:
+    busy = {MIDNIGHT + hour: 60 for hour in range(10)}
+    usual = Demand(busy, at(0)).expected(at(10), ENDS_S)
+    assert usual > 300
+    assert Demand(busy, 100.0).expected(at(10), ENDS_S) > 300
+    assert Demand(busy | {MIDNIGHT + 50: 1}, at(0)).expected(at(10), ENDS_S) == usual

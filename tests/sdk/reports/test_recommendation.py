@@ -242,3 +242,9 @@ def test_bundled_table_fits_the_bundled_weights(drafter: str) -> None:
     assert path.stat().st_size < 60_000
     assert set(table.populations) == {"in", "out", "both"}
     assert isinstance(recommended(Wish(), table), Recommendation)
+
+
+def test_table_whose_drafter_alone_discloses_is_refused() -> None:
+    leaking = setting(0.5, 0.1, 0.5).model_copy(update={"min_gain": None})
+    with pytest.raises(ValueError, match="the drafter alone discloses nothing"):
+        frontier_with(leaking, PLAIN)

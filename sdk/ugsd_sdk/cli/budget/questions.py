@@ -43,7 +43,9 @@ def price_text(decision: JournalRow) -> str:
         return ""
     cost = _cost_text(decision)
     if not decision.reason.price:
-        return f"worth {fields['worth']:.3g}; no price, since the budget suffices; cost: {cost}"
+        is_blocked = decision.outcome == "blocked"  # a cap that is used up refuses without a price
+        why = "" if is_blocked else "no price, since the budget suffices so far; "
+        return f"worth {fields['worth']:.3g}; {why}cost: {cost}"
     return (
         f"worth {fields['worth']:.3g}; price {fields['price']:.3g}, mostly of "
         f"{fields['cap']}; cost: {cost}"
