@@ -87,7 +87,7 @@ def test_frontier_page_has_the_bundled_settings(drafter: str) -> None:
     assert len(rows) == len(best)
     for row, one in zip(rows, best, strict=True):
         cells, own = dict(zip(header, row, strict=True)), one.figures["both"]
-        assert cells["threshold"] in {"never asks", f"{one.threshold or 0:g}"}
+        assert cells["min_gain"] in {"never asks", f"{one.min_gain or 0:g}"}
         assert cells["emotion (95 %)"].startswith(f"{own.emotion:.2f} (")
         assert cells["leakage (95 %)"].startswith(f"{own.leakage:.3f} (")
         assert cells["bytes"] == f"{own.bytes_sent:.0f}"

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
+from ugsd_privacy.protocol.messages import Disclosure
 from ugsd_sdk.decoding.measured_frontier import (
     Domain,
     MeasuredFrontier,
@@ -104,9 +105,14 @@ class Frontier:
         return sorted(own, key=lambda point: point.rate)
 
     def settings(self) -> tuple[MeasuredSetting, ...]:
-        """Return the points that can be set on a device, the drafter alone first and once."""
+        """Return the points that can be set on a device, the drafter alone first and once. Without
+        a state a device expects no gain, and so it asks nothing."""
         own = [one for one in self.points if one.gate == DEVICE_GATE.name]
-        asking = [one for one in own if one.min_gain is not None]
+        asking = [
+            one
+            for one in own
+            if one.min_gain is not None and one.exposure.disclosure is not Disclosure.TOKENS
+        ]
         return tuple(
             MeasuredSetting(
                 min_gain=one.min_gain,
