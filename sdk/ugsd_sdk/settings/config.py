@@ -159,7 +159,7 @@ class Settings(BaseSettings):
     adaptive_blocks: bool = False
     """Whether blocks of tokens have the length, 1 to 16, that is best for the measured times to
     draft a token and to get an answer and for the share of accepted tokens, in place of
-    ``block_tokens``."""
+    ``block_tokens``. It changes nothing for questions about slots."""
     continuation: Continuation | None = None
     """How far the verifier may go on after the tokens that it accepts or corrects. Default:
     ``nothing`` for questions, ``clause`` for blocks of tokens of a drafter with slots, ``caption``
