@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from threading import get_ident
 from time import perf_counter, sleep, thread_time
 from typing import Protocol
 
@@ -112,7 +113,7 @@ class Device:
         self.pace = pace
         self.trace = Trace()
         self._owed_s = 0.0
-        self._drafted_cpu_s = 0.0
+        self._drafted_cpu_s, self._drafted_by = 0.0, 0
 
     def begin(self) -> None:
         """Begin the trace of a caption."""
@@ -127,12 +128,12 @@ class Device:
         if not self.trace.begun_s:
             self.trace.begun_s = started_s
         self._pay(cpu_s, steps)
-        self._drafted_cpu_s = thread_time()
+        self._drafted_cpu_s, self._drafted_by = thread_time(), get_ident()
 
     def sealed(self) -> None:
         """Slow down what was computed since a block was drafted, to decide on it and seal it, and
         note that it is sent now."""
-        if self.trace.predicted_s:  # frames of the handshake are sent before any draft
+        if get_ident() == self._drafted_by:  # the handshake's frame is sent by a thread of its own
             self._pay(thread_time() - self._drafted_cpu_s, 0)
             self.trace.sent_s.append(perf_counter())
 

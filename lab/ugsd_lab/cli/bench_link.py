@@ -23,7 +23,7 @@ from ugsd_lab.cli.progress import shown_progress
 
 __all__ = ["bench_link"]
 
-_COLUMNS = 170
+_COLUMNS = 210
 _LENGTHS = (CaptionLength.NORMAL, CaptionLength.RICH)
 _SLOWDOWNS, _ROUND_TRIPS_MS = (1.0, 10.0, 100.0), (0.0, 50.0, 200.0)
 _CLIPS, _QUICK_CLIPS = 6, 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from time import thread_time
@@ -224,3 +225,16 @@ def test_a_quick_run_prints_its_rows(tmp_path: Path, capsys: pytest.CaptureFixtu
 def test_an_unknown_system_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["bench", "link", "--system", "magic"]) != 0
     assert "no 'magic'; there are: drafter alone" in capsys.readouterr().err
+
+
+def test_frames_of_other_threads_are_not_slowed() -> None:
+    """The handshake is sealed by the connection's thread, whose clock is another one."""
+    device = Device(ReplayedSteps(0.0, 0.0))
+    with device.drafting(0):
+        sum(n * n for n in range(200_000))  # so that the two clocks differ
+    with ThreadPoolExecutor(1) as other:
+        other.submit(device.sealed).result(timeout=30)
+    assert not device.trace.sent_s
+    assert device.trace.slept_s == 0
+    device.sealed()
+    assert len(device.trace.sent_s) == 1
