@@ -155,3 +155,11 @@ def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
         if name.startswith("UGSD_"):
             monkeypatch.delenv(name)
     assert Settings().verifier.url is None
+
+
+@pytest.fixture(autouse=True)
+def _no_luck(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Delays before connecting again are as long as they may be: a drawn one may be nearly 0."""
+    from ugsd_sdk.connection.verifier_connection import VerifierConnection
+
+    monkeypatch.setitem(VerifierConnection.__init__.__kwdefaults__, "jitter", lambda: 0.99)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tests.doubles.device import (
+    _no_luck,
     _no_settings_from_outside,
     drafter,
     fake,
@@ -13,6 +14,7 @@ from tests.doubles.device import (
 from tests.doubles.lock_holder import hold
 
 __all__ = [
+    "_no_luck",
     "_no_settings_from_outside",
     "drafter",
     "fake",

@@ -184,7 +184,6 @@ def test_rolled_back_log_blocks_sending(
             db.execute(f"DELETE FROM {table}")
         db.commit()
     with captioner:
-        captioner._load().link._jitter = lambda: 0.99
         for _ in range(2):
             assert (
                 why_of(captioner.caption(voice, 16_000).unverified_reason) == "ledger_unavailable"

@@ -34,6 +34,8 @@ __all__ = ["PacedDevice", "Spending", "first_come", "fixed_threshold", "offline_
 
 _CANDIDATES = 100
 """Thresholds that are tried on earlier days."""
+_ROUNDING = 1e-9
+"""A question that made the threshold reaches it, however the quotient was rounded."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +61,7 @@ def fixed_threshold(questions: Asked, limits: BudgetLimits, threshold: float) ->
     (cap,) = set_caps(limits)
     used, worth, gone_at_s = Usage(), 0.0, None
     for time_s, question in questions:
-        if question.worth < threshold * cap.charge(question.cost):
+        if question.worth < threshold * cap.charge(question.cost) * (1 - _ROUNDING):
             continue
         if cap.allows(question.cost, used):
             used, worth = used + question.cost, worth + question.worth
@@ -105,7 +107,7 @@ def _asked_worth(
     worths: NDArray[np.float64], costs: NDArray[np.float64], remaining: float, threshold: float
 ) -> float:
     """Return what :func:`fixed_threshold` is worth. What does not fit once never fits later."""
-    chosen, total = worths >= threshold * costs, 0.0
+    chosen, total = worths >= threshold * costs * (1 - _ROUNDING), 0.0
     worths, costs = worths[chosen], costs[chosen]
     while len(costs):
         used = np.cumsum(costs)

@@ -15,6 +15,7 @@ from ugsd_privacy.reports.leakage import UNENROLLED, Leakage, LeakageFigure
 from ugsd_sdk.decoding.risk_controlled import RiskControlledPolicy
 from ugsd_sdk.decoding.uncertainty import RejectionPredictor
 from ugsd_sdk.drafter.bundle import DrafterBundle
+from ugsd_sdk.errors import ModelError
 from ugsd_sdk.reports.wrapped_text import titled_list, wrapped
 from ugsd_sdk.settings.config import Settings
 from ugsd_sdk.settings.verification import BlockUnit
@@ -134,10 +135,14 @@ def explain(settings: Settings, drafter: str) -> Explanation:
 
 
 def _what_decides(settings: Settings, bundle: DrafterBundle) -> dict[str, str]:
-    """Return ``min_gain`` or ``threshold``, whichever decides without a target."""
+    """Return ``min_gain`` or ``threshold``, whichever decides without a target; nothing for a
+    drafter whose predictor cannot be read, since then it makes no captions either."""
     if settings.threshold is not None:
         return {"threshold": f"{settings.threshold:g}"}
-    predictor = RejectionPredictor.load(bundle.rejection_predictor_file)
+    try:
+        predictor = RejectionPredictor.load(bundle.rejection_predictor_file)
+    except ModelError:
+        return {}
     if settings.block_unit is BlockUnit.TOKENS or not predictor.has_gain:
         return {"threshold": f"{predictor.threshold:.3g}"}
     return {"min_gain": f"{settings.min_gain or 0:g}"}

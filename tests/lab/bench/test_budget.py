@@ -7,7 +7,7 @@ from functools import cache
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from ugsd_lab.bench.budget import SHARES, BudgetBench, bench_budget, notes, tables
 from ugsd_lab.bench.budget_spending import (
@@ -78,6 +78,7 @@ def test_no_way_of_spending_exceeds_the_optimum() -> None:
 
 
 @given(DAYS, st.sampled_from(["blocks", "tokens"]), st.integers(0, 30))
+@example([(0.0, Question(0.999, Usage(blocks=1, tokens=3)))], "tokens", 3)
 def test_tuned_threshold_gains_no_less_than_first_come(day, measure, allowed) -> None:
     limits = BudgetLimits.without_caps(**{f"{measure}_per_day": allowed})
     best = fixed_threshold(day, limits, tuned([day], limits)).worth

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -28,6 +29,7 @@ from ugsd_sdk.transport.memory import MemoryTransport
 from tests.doubles.reasons import why_of
 
 Voice = NDArray[np.float32]
+_DRAWN = VerifierConnection.__init__.__kwdefaults__["jitter"]
 New = Callable[..., Captioner]
 GONE = VerifierUnreachable("gone: try again")
 
@@ -108,9 +110,10 @@ def test_first_delays_are_anything_up_to_the_bound(tmp_path: Path, clock: Clock)
 
 
 def test_jitter_is_random_by_default(tmp_path: Path, clock: Clock) -> None:
+    assert _DRAWN is random.random
     links = [new_link(tmp_path, nobody) for _ in range(8)]
     for link in links:
-        link._jitter = VerifierConnection.__init__.__kwdefaults__["jitter"]
+        link._jitter = _DRAWN
     assert len({delays(link, clock, 1)[0] for link in links}) == 8
 
 
