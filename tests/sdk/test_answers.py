@@ -146,7 +146,7 @@ def test_drafting_ends_when_answer_is_there(
     )
 
 
-def test_answer_that_cannot_come_in_time_is_not_asked_for(
+def test_question_without_time_left_is_kept(
     slow: Callable[..., Captioner], voice: Voice, fake: FakeVerifier
 ) -> None:
     """The first answer uses up most of the time that the caption may wait."""
@@ -174,7 +174,7 @@ def test_slow_device_hands_over_to_the_verifier(
     assert caption.latency_ms.total == pytest.approx(1000 * (0.5 + 2 * _STEP_S))
 
 
-def test_verifier_that_does_not_go_on_is_not_handed_over_to(
+def test_verifier_without_continuation_gets_no_captions(
     slow: Callable[..., Captioner], voice: Voice, fake: FakeVerifier
 ) -> None:
     captioner = slow(answer_s=0.5, policy=NeverEscalate(), deadline_s=_LONG_S, min_saving_s=1.0)

@@ -123,7 +123,7 @@ def questions_of(
     clips: Sequence[Clip], drafter: Path, progress: Progress
 ) -> list[tuple[Clip, Question]]:
     """Return the clips for which asking is expected to gain something, each with the worth and the
-    cost of its question. Raises :class:`EvaluationError` if there are none."""
+    cost of its question. Raises :class:`EvaluationError` if no clip has one."""
     bundle = DrafterBundle.of(drafter)
     state_dim = bundle.description().state_dim
     gains = _Gains(RejectionPredictor.load(bundle.rejection_predictor_file))

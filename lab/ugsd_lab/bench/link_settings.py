@@ -179,7 +179,7 @@ def paper_settings(time_scale: float, num_tokens: int = PAPER_TOKENS) -> list[Se
 
 def selected_systems(names: Sequence[str] | None) -> set[str]:
     """Return the systems to run; the drafter alone always is, since all are compared with it.
-    Raises :class:`EvaluationError` for a name that is none."""
+    Raises :class:`EvaluationError` for an unknown name."""
     unknown = sorted(set(names or ()) - set(SYSTEMS))
     if unknown:
         raise EvaluationError(f"--system: no {unknown[0]!r}; there are: {'; '.join(SYSTEMS)}")

@@ -140,7 +140,7 @@ def recorded_clips(
     """Caption the labelled clips of test speakers, at most ``limit`` of each after those of the
     enrolment, without a question and with one. With noise each question is asked ``draws`` times.
 
-    Raises :class:`EvaluationError` if there are none.
+    Raises :class:`EvaluationError` without such clips.
     """
     test = [clip for clip in clips if clip.split == "test" and clip.emotion is not None]
     chosen = limited(test, limit)

@@ -69,7 +69,7 @@ class Questions(NamedTuple):
     by_hour: Mapping[int, int]
     """Number of questions in each hour since 1970 by the device's clock."""
     first_s: int | None
-    """Unix time of the earliest; ``None`` if there are none."""
+    """Unix time of the earliest; ``None`` without questions."""
     last_row: int
     """The journal's last row so far."""
 

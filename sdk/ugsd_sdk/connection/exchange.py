@@ -69,7 +69,7 @@ class Exchange:
         self._sent_s = self._no_answer_s = 0.0
         """When the last frame was sent, and when there was certainly no answer to it."""
         self._early: Verdict | Refusal | Cover | Exception | None = None
-        """What :meth:`has_answer` has found: the answer to the last frame, or why there is none."""
+        """What :meth:`has_answer` has found: the answer to the last frame, or the failure."""
         self._next_look_s = 0.0
         self.frames = self.bytes_sent = self.bytes_received = 0
         self.waited_s = 0.0

@@ -248,22 +248,6 @@ def test_block_below_threshold_is_explained(
     assert "a lower threshold would send it" in output(capsys, "explain", *at)
 
 
-@pytest.mark.parametrize(
-    ("code", "advice"),
-    [
-        (ReasonCode.NO_GAIN_EXPECTED, "a lower min_gain would send it"),
-        (ReasonCode.ANSWER_TOO_LATE, "raise verifier.deadline_s, verifier.caption_deadline_s"),
-    ],
-)
-def test_kept_question_has_advice(code: ReasonCode, advice: str) -> None:
-    reason = Reason(code=code, value=3.0, threshold=2.0)
-    kept = JournalRow(
-        time_s=0, user="ada", caption=bytes(16), start=0, tokens=2, uncertainty=0.5,
-        outcome=Outcome.LOCAL, reason=reason,
-    )  # fmt: skip
-    assert advice in Advice.on(kept, 0).text
-
-
 def test_unenrolled_speaker_is_explained(new_captioner: New, voice: Voice, drafter: Any) -> None:
     from dataclasses import replace
 

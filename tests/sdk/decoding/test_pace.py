@@ -61,7 +61,7 @@ def test_unknown_pace_asks() -> None:
     assert Pace().block_tokens(16) == 16
 
 
-def test_answer_that_would_come_too_late_is_not_asked_for() -> None:
+def test_late_answer_is_not_asked_for() -> None:
     decision = decide(pace_of(step_s=0.001, answer_s=2.5))
     assert isinstance(decision, KeepLocal)
     reason = as_reason(decision.reason)
