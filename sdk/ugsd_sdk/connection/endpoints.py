@@ -16,6 +16,7 @@ from ugsd_sdk.errors import ConfigError, VerifierUnreachable
 from ugsd_sdk.home import Home
 from ugsd_sdk.settings.config import EMBEDDED, VerifierSettings
 from ugsd_sdk.transport import Transport
+from ugsd_sdk.transport.proxy import Proxy
 from ugsd_sdk.transport.websocket import WebSocketTransport
 
 __all__ = ["EmbeddedEndpoint", "PinnedEndpoint", "endpoint_of"]
@@ -31,13 +32,14 @@ def endpoint_of(
     Only an address on another machine is reached through the settings' proxy. Raises
     :class:`ConfigError` for an unusable address or proxy, or if no key or root is pinned.
     """
+    if settings.proxy is not None:
+        Proxy.from_url(settings.proxy)  # a mistake is an error even where no proxy is used
     if verifier == EMBEDDED:
         return EmbeddedEndpoint(home)
     if not isinstance(verifier, str):
         return PinnedEndpoint(verifier, _key(settings, home))
     is_here = WebSocketTransport(verifier).is_loopback
     proxy = None if is_here else settings.proxy  # a proxy would connect to its own machine
-    WebSocketTransport(verifier, proxy=proxy)  # raises now for an unusable proxy
     key = _key(settings, home)
     if not is_here and settings.root is None:
         raise ConfigError(

@@ -54,3 +54,10 @@ def test_embedded_verifier_and_own_transport_use_no_proxy(tmp_path: Path) -> Non
 def test_unusable_proxy_is_a_config_error(proxy: str, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"verifier\.proxy"):
         proxy_for("ws://captions.example", tmp_path, proxy=proxy)
+
+
+@pytest.mark.parametrize("verifier", [EMBEDDED, "ws://127.0.0.1:8765"])
+def test_unused_proxy_is_checked_too(verifier: str, tmp_path: Path) -> None:
+    settings = VerifierSettings(proxy="foo", key=VerifierKey.generate().public.to_text())
+    with pytest.raises(ConfigError, match=r"verifier\.proxy 'foo': give the address"):
+        endpoint_of(verifier, settings, Home.from_path(tmp_path))
