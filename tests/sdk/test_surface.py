@@ -17,7 +17,6 @@ EXPORTS = [
     "AudioError",
     "BlockDecision",
     "BudgetLimits",
-    "CapsOverride",
     "Caption",
     "CaptionLength",
     "CaptionProfile",
@@ -50,6 +49,7 @@ EXPORTS = [
     "UgsdError",
     "Uncertainty",
     "UncertaintyPolicy",
+    "UserSettings",
     "VerifierSettings",
 ]
 ERRORS = (
