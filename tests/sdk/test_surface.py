@@ -53,7 +53,8 @@ EXPORTS = [
     "VerifierSettings",
 ]
 ERRORS = (
-    "AudioError AudioTooLong AudioTooShort BadSamples ConfigError EmptyAudio ModelError "
+    "AudioError AudioTooLong AudioTooShort BadSamples CallEnded CaptionCancelled CaptionTimeout "
+    "CaptionerClosed ConfigError EmptyAudio ModelError "
     "ProfileError TransportError UgsdError UnreadableAudio VerifierMisbehaved "
     "VerifierMismatch VerifierRefused VerifierTimeout VerifierUnreachable VerifierUntrusted"
 )
