@@ -66,7 +66,11 @@ class Endpoint(Protocol):
     """A way to reach one verifier."""
 
     def dial(self, timeout_s: float) -> tuple[Transport, VerifierPublicKey]:
-        """Return an unconnected transport and the key to pin. May take long, to start a process."""
+        """Return an unconnected transport and the key to pin. May take long, to start a process.
+        Called by several threads at once."""
+
+    def failed(self) -> None:
+        """Note that a dialled transport led to no session."""
 
     def close(self) -> None: ...
 
@@ -364,8 +368,10 @@ class VerifierConnection:
         try:
             self._register(transport)
             return open_session(transport, pinned, home, self._drafter, remaining_s=remaining_s)
-        except BaseException:
+        except BaseException as error:
             transport.close()
+            if isinstance(error, TransportError) and self._state is not LinkState.CLOSED:
+                self._endpoint.failed()
             raise
 
     def _register(self, transport: Transport) -> None:
