@@ -72,9 +72,7 @@ def drive(
         raise
 
 
-def _escalate(
-    decoder: Decoder, exchange: Exchange, event: EscalationRequested, call: Call
-) -> None:
+def _escalate(decoder: Decoder, exchange: Exchange, event: EscalationRequested, call: Call) -> None:
     try:
         frame = exchange.seal(event.escalation)
     except (TransportError, PrivacyError) as error:

@@ -227,9 +227,10 @@ def _never_blocks(clip: ReadableFile) -> bool:
     """Return whether reading ``clip`` waits for nobody: it is in memory or a file on a disk."""
     if isinstance(clip, (io.BytesIO, tempfile.SpooledTemporaryFile)):
         return True
-    is_file = isinstance(clip, (io.RawIOBase, io.BufferedIOBase))
+    if not isinstance(clip, (io.RawIOBase, io.BufferedIOBase)):
+        return False
     with contextlib.suppress(OSError, ValueError):  # it has no descriptor, or is closed
-        return is_file and stat.S_ISREG(os.fstat(clip.fileno()).st_mode)
+        return stat.S_ISREG(os.fstat(clip.fileno()).st_mode)
     return False
 
 

@@ -67,7 +67,11 @@ class Endpoint(Protocol):
     """A way to reach one verifier."""
 
     def dial(self, timeout_s: float) -> tuple[Transport, VerifierPublicKey]:
-        """Return an unconnected transport and the key to pin. May take long, to start a process."""
+        """Return an unconnected transport and the key to pin. May take long, to start a process.
+        Called by several threads at once."""
+
+    def failed(self) -> None:
+        """Note that a dialled transport led to no session."""
 
     def close(self) -> None: ...
 
@@ -151,8 +155,8 @@ class VerifierConnection:
         delay. ``only`` is the session that the caption started with: if it was lost, a new session
         is not waited for, since the verifier would not know the caption's tokens. Without ``only``,
         an old session is replaced first. Raises a ``TransportError`` or ``PrivacyError``; in a
-        delay, that of the last failure, or one whose reason is ``CIRCUIT_OPEN``; or a ``CallEnded`` of
-        the current call.
+        delay, that of the last failure, or one whose reason is ``CIRCUIT_OPEN``. Raises a
+        ``CallEnded`` of the current call as well.
         """
         if insist:
             self._wait_expired = False
@@ -367,8 +371,10 @@ class VerifierConnection:
         try:
             self._register(transport)
             return open_session(transport, pinned, home, self._drafter, remaining_s=remaining_s)
-        except BaseException:
+        except BaseException as error:
             transport.close()
+            if isinstance(error, TransportError) and self._state is not LinkState.CLOSED:
+                self._endpoint.failed()
             raise
 
     def _register(self, transport: Transport) -> None:

@@ -264,7 +264,7 @@ class Settings(BaseSettings):
         for table, named in (("presets", self.presets), ("users", self.users)):
             for name, own in named.items():
                 if given := self._inherited(own)[1]:
-                    self.model_copy(update=given)._check_alone((table, name))  # noqa: SLF001
+                    self.model_copy(update=given)._check_alone((table, name))
         return self
 
     def _check_alone(self, at: tuple[str, ...]) -> None:
@@ -330,7 +330,9 @@ class Settings(BaseSettings):
         :class:`UserNameRefused` for a name that is not a valid user name.
         """
         own = self.users.get(self.user if user is None else normal_user(user))
-        return self.limits if own is None else self.limits.model_copy(update=self._inherited(own)[0])
+        return (
+            self.limits if own is None else self.limits.model_copy(update=self._inherited(own)[0])
+        )
 
     def for_user(self, user: str) -> Settings:
         """Return these settings for ``user``, with what ``users`` and ``presets`` give them.

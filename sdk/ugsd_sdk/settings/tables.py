@@ -30,7 +30,7 @@ __all__ = [
     "AuditSettings",
     "Enrolment",
     "EnrolmentSeconds",
-        "Name",
+    "Name",
     "NoiseSettings",
     "UserSettings",
     "VerifierSettings",
@@ -91,6 +91,10 @@ class VerifierSettings(_Table):
     drafter has no slots, with ``continuation = caption``, and sends more than questions do."""
     connect_timeout_s: _Seconds = 10.0
     """Longest attempt to connect in seconds, above 0 and up to 3600. It runs in the background."""
+    connections_per_user: Annotated[int, Field(ge=1, le=64)] = 4
+    """Most connections that captions of one user have at the same time, 1 to 64. A further one is
+    opened, with a handshake, only while all others are in use: by captions of people who are not
+    named, or of several recordings of one user."""
 
     def with_identity(
         self, *, key: str | None = None, root: str | None = None, manifest: Path | None = None
