@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from threading import Lock
 from time import monotonic
@@ -106,8 +107,8 @@ class Captioner:
         self._verifier_key = None if verifier_key is None else os.fspath(verifier_key)
         self._arguments = {"user": user, "home": home}
         self._config = config
-        self._new_models = lambda: Models(
-            drafter, uncertainty=uncertainty, policy=policy, detector=detector, meter=meter
+        self._new_models = partial(
+            Models, drafter, uncertainty=uncertainty, policy=policy, detector=detector, meter=meter
         )
         self._loading = Lock()
         self._loaded: _Loaded | None = None
@@ -237,7 +238,7 @@ class Captioner:
 
     def _load(self) -> _Loaded:
         if self._is_closed:
-            raise CaptionerClosed()  # noqa: RSE102  # its error takes arguments
+            raise CaptionerClosed
         loaded = self._loaded
         if loaded is None:
             with self._loading:
