@@ -204,23 +204,19 @@ class CaptionPipeline:
             load_s,
         )
         with call.running():
-            return self._caption(clip, sample_rate, profile, wish, started_s)
+            return self._caption(clip, sample_rate, request, started_s)
 
     def _caption(
-        self,
-        clip: Clip,
-        sample_rate: float | None,
-        profile: Profile | None,
-        wish: _Wish,
-        started_s: float,
+        self, clip: Clip, sample_rate: float | None, request: _Request, started_s: float
     ) -> Caption:
-        wish.call.check()
+        request.call.check()
         reader = SpeechReader(read_pieces(clip, sample_rate), self.detector, self._meter())
         pieces = iter(reader)
         first = next(pieces, None)
         if first is None:
             return self._without_speech(request, reader, started_s)
-        chosen = self.user_profile if options.profile is None else options.profile
+        given = request.options.profile
+        chosen = self.user_profile if given is None else given
         with _turn(chosen, request), ExitStack() as closing:
             used = self._clip_profile(chosen)
             exchange = self._exchange(request)
@@ -240,7 +236,7 @@ class CaptionPipeline:
     ) -> Caption:
         drafter = self.drafter
         conditioned = drafter.encode(speech, used.contents)
-        wish.call.notify(_audio_read(reader.speech))
+        request.call.notify(_audio_read(reader.speech))
         voice, match = conditioned.voice, conditioned.profile_match
         femininity = used.femininity(voice, match)
         prosody = reader.meter.result()
@@ -257,14 +253,14 @@ class CaptionPipeline:
         )
         plan = described.plan(request.length, _wording_of(reader.speech, request.seed))
         encoded_s = monotonic()
-        wish.call.notify(ClipEncoded(_milliseconds(encoded_s - started_s)))
+        request.call.notify(ClipEncoded(_milliseconds(encoded_s - started_s)))
         policy = self._policy_for(conditioned, used, exchange)
-        decoder = self._decoder(replace(conditioned, plan=plan), exchange, policy, wish.call)
+        decoder = self._decoder(replace(conditioned, plan=plan), exchange, policy, request.call)
         gender = gender_from(femininity) if self.settings.gender else None
         try:
-            finished, draft_s = drive(decoder, exchange, wish.call)
+            finished, draft_s = drive(decoder, exchange, request.call)
             receipts = () if exchange is None else exchange.receipts()
-            wish.call.commit()  # an ended call changes no profile
+            request.call.commit()  # an ended call changes no profile
         except CallEnded:
             self._record_decisions(decoder.blocks, exchange)
             raise
@@ -350,7 +346,7 @@ class CaptionPipeline:
     def _without_speech(self, request: _Request, reader: SpeechReader, started_s: float) -> Caption:
         """Return the caption of a recording that holds no voice. In constant shape a cover frame is
         sent, as for any caption; otherwise nothing."""
-        wish.call.notify(_audio_read(reader.speech))
+        request.call.notify(_audio_read(reader.speech))
         is_constant = self.settings.traffic_shape is TrafficShape.CONSTANT
         exchange = self._exchange(request) if is_constant else None
         with ExitStack() as closing:
@@ -440,7 +436,7 @@ class CaptionPipeline:
             waiting=WaitingTime(verifier.caption_deadline_s),
             traffic_shape=self.settings.traffic_shape,
             answered=self.pace.record_answer,
-            call=wish.call,
+            call=request.call,
         )
 
     def _record_decisions(

@@ -69,6 +69,12 @@ class Call:
                 self._ended_by = error
             return not self._is_committed
 
+    def restart(self) -> Call:
+        """Begin the time limit now, for a call that waited for a thread; return the call."""
+        if self.timeout_s is not None:
+            self._ends_s = monotonic() + self.timeout_s
+        return self
+
     def check(self) -> None:
         """Raise :class:`CaptionCancelled`, or another :class:`CallEnded` that :meth:`cancel` was
         given, or :class:`CaptionTimeout`, if the call has ended."""
