@@ -12,6 +12,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from ugsd_privacy.forks import call_in_children, keep_for_good
+from ugsd_privacy.near_names import choices
 
 from ugsd_sdk.attributes.length import CaptionLength
 from ugsd_sdk.audio.samples import Clip
@@ -24,12 +25,13 @@ from ugsd_sdk.decoding.risk_controlled import RiskControlledPolicy
 from ugsd_sdk.decoding.uncertainty import EntropyUncertainty, RejectionPredictor, Uncertainty
 from ugsd_sdk.drafter import Drafter
 from ugsd_sdk.drafter.bundle import STARTER, DrafterBundle
-from ugsd_sdk.errors import ConfigError, ModelError, VerifierTimeout
+from ugsd_sdk.errors import ConfigError, ModelError, VerifierTimeout, WrongType
 from ugsd_sdk.pipeline import CaptionPipeline
 from ugsd_sdk.profile.profile import Profile
 from ugsd_sdk.profile.user_profile import UserProfile
 from ugsd_sdk.prosody.meter import ProsodyMeter
 from ugsd_sdk.settings.config import ANONYMOUS, Settings
+from ugsd_sdk.settings.user_paths import path_text
 from ugsd_sdk.settings.verification import BlockUnit
 from ugsd_sdk.speech.reader import Meter, SpeechDetector
 from ugsd_sdk.speech.spans import SAMPLE_RATE
@@ -96,15 +98,16 @@ class Captioner:
         meter: Callable[[], Meter] | None = None,
     ) -> None:
         if not (verifier is None or isinstance(verifier, str) or callable(verifier)):
-            raise TypeError(
+            raise WrongType(
                 "verifier must be text, or a function that returns a transport, not "
                 f"{type(verifier).__name__}"
             )
         self._given_drafter = drafter
         self._given_verifier = verifier
-        self._verifier_root = None if verifier_root is None else os.fspath(verifier_root)
-        self._verifier_manifest = None if verifier_manifest is None else Path(verifier_manifest)
-        self._verifier_key = None if verifier_key is None else os.fspath(verifier_key)
+        self._verifier_root = path_text("verifier_root", verifier_root)
+        manifest = path_text("verifier_manifest", verifier_manifest)
+        self._verifier_manifest = None if manifest is None else Path(manifest)
+        self._verifier_key = path_text("verifier_key", verifier_key)
         self._arguments = {"user": user, "home": home}
         self._config = config
         self._given_uncertainty = uncertainty
@@ -186,7 +189,7 @@ class Captioner:
         :class:`ConfigError`, but no error of the network.
         """
         if not (profile is None or isinstance(profile, Profile)):
-            raise TypeError(f"profile must be a Profile, not {type(profile).__name__}")
+            raise WrongType(f"profile must be a Profile, not {type(profile).__name__}")
         if not (seed is None or (isinstance(seed, int) and seed >= 0)):
             raise ConfigError(f"seed must be a whole number of at least 0, not {seed!r}")
         wanted = None if length is None else _length(length)
@@ -271,6 +274,10 @@ class Captioner:
         if isinstance(given, Settings):
             raise ConfigError("settings are not a drafter: pass them as config=")
         if not isinstance(given, (str, os.PathLike)):
+            if not callable(getattr(given, "load", None)):
+                raise WrongType(
+                    "drafter must be a name, a folder or a Drafter, not " + type(given).__name__
+                )
             return given, None
         from ugsd_sdk.drafter.onnx import OnnxDrafter  # noqa: PLC0415  # heavy
 
@@ -373,7 +380,9 @@ def _length(length: str) -> CaptionLength:
     try:
         return CaptionLength(length)
     except ValueError:
-        raise ConfigError(f"length must be {', '.join(CaptionLength)}, not {length!r}") from None
+        raise ConfigError(
+            f"length must be {choices(length, CaptionLength)}, not {length!r}"
+        ) from None
 
 
 def _pair_identity(drafter: Drafter) -> PairIdentity:

@@ -2,7 +2,8 @@
 
 ::
 
-    UgsdError
+    UgsdError                      of every package: catch it to catch them all
+    ├── PrivacyError               of ``ugsd_privacy.errors``: ledger, budget, log and keys
     ├── AudioError                 the clip cannot be captioned; no other clip is affected
     │   ├── UnreadableAudio        no such file, not audio, or damaged
     │   ├── EmptyAudio             no samples at all
@@ -12,6 +13,7 @@
     ├── ModelError                 the drafter is missing or damaged, or its output is invalid
     ├── ConfigError                a setting is missing, unknown or out of range
     ├── ProfileError               a speaker profile cannot be stored or deleted
+    ├── WrongType                  an argument is of a wrong type; it is a ``TypeError`` too
     └── TransportError             the verifier cannot be used; captions continue without it
         ├── VerifierUnreachable    no connection, no TLS, or the connection was lost
         ├── VerifierTimeout        connected, but the deadline passed
@@ -28,6 +30,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from ugsd_privacy.errors import UgsdError
 from ugsd_privacy.reasons import Reason, ReasonCode, as_reason
 
 __all__ = [
@@ -48,11 +51,8 @@ __all__ = [
     "VerifierTimeout",
     "VerifierUnreachable",
     "VerifierUntrusted",
+    "WrongType",
 ]
-
-
-class UgsdError(Exception):
-    """Base class of the package's errors."""
 
 
 class AudioError(UgsdError):
@@ -89,6 +89,10 @@ class ConfigError(UgsdError):
 
 class ProfileError(UgsdError):
     """A speaker profile cannot be stored or deleted. Captions continue; the message says why."""
+
+
+class WrongType(UgsdError, TypeError):
+    """An argument is of a type that nothing can be done with."""
 
 
 class TransportError(UgsdError):

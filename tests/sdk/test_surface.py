@@ -55,7 +55,8 @@ EXPORTS = [
 ERRORS = (
     "AudioError AudioTooLong AudioTooShort BadSamples ConfigError EmptyAudio ModelError "
     "ProfileError TransportError UgsdError UnreadableAudio VerifierMisbehaved "
-    "VerifierMismatch VerifierRefused VerifierTimeout VerifierUnreachable VerifierUntrusted"
+    "VerifierMismatch VerifierRefused VerifierTimeout VerifierUnreachable VerifierUntrusted "
+    "WrongType"
 )
 HEAVY = [
     "tomllib",

@@ -70,8 +70,7 @@ trust.register(_app)
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line and return the exit code."""
-    from ugsd_privacy.errors import PrivacyError  # noqa: PLC0415  # not needed for --help
-    from ugsd_privacy.output.standard_output import reserved_stdout  # noqa: PLC0415
+    from ugsd_privacy.output.standard_output import reserved_stdout  # noqa: PLC0415  # --help
 
     from ugsd_sdk.errors import ConfigError, UgsdError  # noqa: PLC0415
 
@@ -81,6 +80,6 @@ def main(argv: Sequence[str] | None = None) -> int:
             return run_app(_app, argv, "ugsd")
     except KeyboardInterrupt:
         return _INTERRUPTED
-    except (UgsdError, PrivacyError) as error:
+    except UgsdError as error:
         print_error("ugsd", error)
         return _USAGE if isinstance(error, ConfigError) else 1

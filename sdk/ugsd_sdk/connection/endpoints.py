@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 from time import monotonic
 
 from ugsd_privacy.errors import KeyFileError
@@ -15,6 +14,7 @@ from ugsd_sdk.connection.trust import TrustedRoot
 from ugsd_sdk.errors import ConfigError, VerifierUnreachable
 from ugsd_sdk.home import Home
 from ugsd_sdk.settings.config import EMBEDDED, VerifierSettings
+from ugsd_sdk.settings.user_paths import expanded
 from ugsd_sdk.transport import Transport
 from ugsd_sdk.transport.proxy import Proxy
 from ugsd_sdk.transport.websocket import WebSocketTransport
@@ -38,6 +38,11 @@ def endpoint_of(
         return EmbeddedEndpoint(home)
     if not isinstance(verifier, str):
         return PinnedEndpoint(verifier, _key(settings, home))
+    if "://" not in verifier:
+        raise ConfigError(
+            f"verifier {verifier!r}: give {EMBEDDED}, or an address such as "
+            "wss://captions.example.org"
+        )
     is_here = WebSocketTransport(verifier).is_loopback
     proxy = None if is_here else settings.proxy  # a proxy would connect to its own machine
     key = _key(settings, home)
@@ -89,9 +94,8 @@ def _trusted(root: str, settings: VerifierSettings, home: Home) -> TrustedRoot:
         pin = RootPin.load(root)
     except KeyFileError as error:
         raise ConfigError(f"verifier root: {error}") from error
-    return TrustedRoot(
-        pin, Path(settings.manifest).expanduser(), home.trust, made_after=home.log_key
-    )
+    manifest = expanded(settings.manifest, "verifier.manifest")
+    return TrustedRoot(pin, manifest, home.trust, made_after=home.log_key)
 
 
 class PinnedEndpoint:
