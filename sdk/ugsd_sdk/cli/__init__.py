@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from importlib.metadata import version
 from typing import Annotated
 
 import typer
 from ugsd_privacy.output.terminal import configure_logging, print_error, print_line, run_app
 
+from ugsd_sdk import __version__
 from ugsd_sdk.cli import audit, budget, caption, demo, explain, privacy, profile, trust
 
 __all__ = ["main"]
@@ -41,7 +41,7 @@ _app = typer.Typer(
 
 def _print_version(is_given: bool) -> None:  # typer's callback
     if is_given:
-        print_line(f"ugsd {version('ugsd')}")
+        print_line(f"ugsd {__version__}")
         raise typer.Exit
 
 

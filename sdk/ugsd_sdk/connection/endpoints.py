@@ -9,6 +9,7 @@ from ugsd_privacy.errors import KeyFileError
 from ugsd_privacy.keys.root import RootPin
 from ugsd_privacy.keys.verifier import VerifierPublicKey
 
+from ugsd_sdk.connection.child_process import require_interpreter
 from ugsd_sdk.connection.embedded import EmbeddedVerifier
 from ugsd_sdk.connection.trust import TrustedRoot
 from ugsd_sdk.errors import ConfigError, VerifierUnreachable
@@ -35,6 +36,7 @@ def endpoint_of(
     if settings.proxy is not None:
         Proxy.from_url(settings.proxy)  # a mistake is an error even where no proxy is used
     if verifier == EMBEDDED:
+        require_interpreter()
         return EmbeddedEndpoint(home)
     if not isinstance(verifier, str):
         return PinnedEndpoint(verifier, _key(settings, home))
