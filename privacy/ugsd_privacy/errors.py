@@ -1,29 +1,30 @@
-"""Every error that the privacy layer raises.
+"""The base of every error of this distribution, and every error that the privacy layer raises.
 
 ::
 
-    PrivacyError
-    ├── WireError                bytes that are not a canonical message of the schema
-    │   └── UnknownVersion       a welcome of another wire version, which is ``.version``
-    ├── ChannelError
-    │   ├── HandshakeFailed      wrong pinned key, unknown version, damaged message
-    │   ├── FrameRejected        a frame that is forged, replayed, reordered or damaged
-    │   └── ChannelClosed        used before the handshake, or after a failure
-    ├── BudgetExceeded           a cap would be exceeded; ``.cap`` names it
-    ├── LedgerError
-    │   ├── LedgerUnavailable    locked, full disk, unreadable: nothing may be sent
-    │   │   └── LedgerMoved      moved, deleted, replaced or linked while it was in use
-    │   └── LedgerCorrupt        lost, damaged, or its records do not add up
-    ├── LogTampered              the audit log does not verify; ``.index`` is the record, if known
-    │   └── LogOfAnotherVersion  written by another release: nothing can be verified by this one
-    ├── ExportFailed             an export cannot be written to a file or folder
-    ├── FileLocked               another process or thread has locked a file or folder
-    ├── WitnessUnavailable       a witness's state is lost, locked or damaged: it signs nothing
-    ├── KeyFileError             a key file is missing, malformed, or readable or owned by others
-    ├── ManifestRejected         a key manifest is not signed by the root, or not valid now
-    ├── UserNameRefused          a user's name is blank, too long, or has invisible characters
-    ├── LeakageNotMeasured       the leakage of these weights was not measured
-    └── ReportRejected           an audit report is malformed, or cannot be written
+    UgsdError                        of every package: catch it to catch them all
+    └── PrivacyError
+        ├── WireError                bytes that are not a canonical message of the schema
+        │   └── UnknownVersion       a welcome of another wire version, which is ``.version``
+        ├── ChannelError
+        │   ├── HandshakeFailed      wrong pinned key, unknown version, damaged message
+        │   ├── FrameRejected        a frame that is forged, replayed, reordered or damaged
+        │   └── ChannelClosed        used before the handshake, or after a failure
+        ├── BudgetExceeded           a cap would be exceeded; ``.cap`` names it
+        ├── LedgerError
+        │   ├── LedgerUnavailable    locked, full disk, unreadable: nothing may be sent
+        │   │   └── LedgerMoved      moved, deleted, replaced or linked while it was in use
+        │   └── LedgerCorrupt        lost, damaged, or its records do not add up
+        ├── LogTampered              the log does not verify; ``.index`` is the record if known
+        │   └── LogOfAnotherVersion  written by another release, which alone can verify it
+        ├── ExportFailed             an export cannot be written to a file or folder
+        ├── FileLocked               another process or thread has locked a file or folder
+        ├── WitnessUnavailable       a witness's state is lost, locked or damaged: it signs nothing
+        ├── KeyFileError             a key file is missing, malformed, or others' to read or own
+        ├── ManifestRejected         a key manifest is not signed by the root, or not valid now
+        ├── UserNameRefused          a user's name is blank, too long, or has invisible characters
+        ├── LeakageNotMeasured       the leakage of these weights was not measured
+        └── ReportRejected           an audit report is malformed, or cannot be written
 """
 
 from __future__ import annotations
@@ -47,6 +48,7 @@ __all__ = [
     "ManifestRejected",
     "PrivacyError",
     "ReportRejected",
+    "UgsdError",
     "UnknownVersion",
     "UserNameRefused",
     "WireError",
@@ -54,7 +56,12 @@ __all__ = [
 ]
 
 
-class PrivacyError(Exception):
+class UgsdError(Exception):
+    """Base of all errors of the packages ``ugsd_sdk``, ``ugsd_privacy``, ``ugsd_server`` and
+    ``ugsd_lab``."""
+
+
+class PrivacyError(UgsdError):
     """Base of the package's errors."""
 
 

@@ -93,6 +93,8 @@ __all__ = [
     "VerifierSettings",
 ]
 
+__version__ = "0.1.0"
+
 _NAMES_BY_MODULE = {
     "ugsd_privacy.budget": ("BudgetLimits",),
     "ugsd_privacy.dp.accounting": ("Guarantee",),
@@ -137,10 +139,12 @@ _NAMES_BY_MODULE = {
 _MODULE_OF = {name: module for module, names in _NAMES_BY_MODULE.items() for name in names}
 
 
-def __getattr__(name: str) -> object:
-    if name not in _MODULE_OF:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(_MODULE_OF[name]), name)
+if not TYPE_CHECKING:  # which would take any misspelt name for an object
+
+    def __getattr__(name: str) -> object:
+        if name not in _MODULE_OF:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        return getattr(import_module(_MODULE_OF[name]), name)
 
 
 def __dir__() -> list[str]:

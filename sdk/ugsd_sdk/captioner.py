@@ -27,10 +27,12 @@ from ugsd_sdk.decoding.policy import Policy
 from ugsd_sdk.decoding.uncertainty import Uncertainty
 from ugsd_sdk.drafter import Drafter
 from ugsd_sdk.drafter.bundle import STARTER
+from ugsd_sdk.errors import WrongType
 from ugsd_sdk.pipeline import CaptionOptions, CaptionPipeline, UtteranceCaptioner
 from ugsd_sdk.profile.profile import Profile
 from ugsd_sdk.profile.user_profile import UserProfile
 from ugsd_sdk.settings.config import ANONYMOUS, Settings
+from ugsd_sdk.settings.user_paths import path_text
 from ugsd_sdk.speech.reader import Meter, SpeechDetector
 from ugsd_sdk.speech.spans import SAMPLE_RATE
 from ugsd_sdk.users.models import Models
@@ -112,14 +114,15 @@ class Captioner(CaptionerCalls):
     ) -> None:
         super().__init__(on_event)
         if not (verifier is None or isinstance(verifier, str) or callable(verifier)):
-            raise TypeError(
+            raise WrongType(
                 "verifier must be text, or a function that returns a transport, not "
                 f"{type(verifier).__name__}"
             )
         self._given_verifier = verifier
-        self._verifier_root = None if verifier_root is None else os.fspath(verifier_root)
-        self._verifier_manifest = None if verifier_manifest is None else Path(verifier_manifest)
-        self._verifier_key = None if verifier_key is None else os.fspath(verifier_key)
+        self._verifier_root = path_text("verifier_root", verifier_root)
+        manifest = path_text("verifier_manifest", verifier_manifest)
+        self._verifier_manifest = None if manifest is None else Path(manifest)
+        self._verifier_key = path_text("verifier_key", verifier_key)
         self._arguments = {"user": user, "home": home}
         self._config = config
         self._new_models = partial(

@@ -2,7 +2,8 @@
 
 ::
 
-    UgsdError
+    UgsdError                      of every package: catch it to catch them all
+    ├── PrivacyError               of ``ugsd_privacy.errors``: ledger, budget, log and keys
     ├── AudioError                 the clip cannot be captioned; no other clip is affected
     │   ├── UnreadableAudio        no such file, not audio, or damaged
     │   ├── EmptyAudio             no samples at all
@@ -16,6 +17,7 @@
     │   ├── CaptionTimeout         its time limit passed; a TimeoutError, too
     │   ├── CaptionCancelled       it was cancelled
     │   └── CaptionerClosed        the captioner is closed, or was closed meanwhile
+    ├── WrongType                  an argument is of a wrong type; it is a ``TypeError`` too
     └── TransportError             the verifier cannot be used; captions continue without it
         ├── VerifierUnreachable    no connection, no TLS, or the connection was lost
         ├── VerifierTimeout        connected, but the deadline passed
@@ -32,6 +34,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from ugsd_privacy.errors import UgsdError
 from ugsd_privacy.reasons import Reason, ReasonCode, as_reason
 
 __all__ = [
@@ -56,11 +59,8 @@ __all__ = [
     "VerifierTimeout",
     "VerifierUnreachable",
     "VerifierUntrusted",
+    "WrongType",
 ]
-
-
-class UgsdError(Exception):
-    """Base class of the package's errors."""
 
 
 class AudioError(UgsdError):
@@ -133,6 +133,10 @@ class CaptionerClosed(CallEnded):
 
     def __init__(self) -> None:
         super().__init__("the captioner is closed: create another one")
+
+
+class WrongType(UgsdError, TypeError):
+    """An argument is of a type that nothing can be done with."""
 
 
 class TransportError(UgsdError):

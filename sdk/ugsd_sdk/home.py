@@ -25,6 +25,7 @@ from ugsd_privacy.ledger.database import held
 from ugsd_privacy.reasons import Reason
 
 from ugsd_sdk.settings.config import AuditSettings
+from ugsd_sdk.settings.user_paths import expanded
 
 __all__ = ["Home", "JournalBlock", "OpenHome", "UserEgress"]
 
@@ -42,8 +43,11 @@ class Home:
 
     @classmethod
     def from_path(cls, path: Path) -> Home:
-        """Return the home at ``path`` with ``~`` expanded; nothing is created."""
-        return cls(path.expanduser())
+        """Return the home at ``path`` with ``~`` expanded; nothing is created.
+
+        Raises :class:`ConfigError` if ``~`` stands for nothing, as in many containers.
+        """
+        return cls(expanded(path, "home"))
 
     @property
     def ledger(self) -> Path:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+from ugsd_privacy.near_names import choices
 from ugsd_privacy.protocol.messages import MAX_CAPTION_TOKENS, ContinueTo
 from ugsd_privacy.protocol.traffic_shape import TrafficShape
 from ugsd_privacy.reasons import Reason, ReasonCode
@@ -46,7 +47,7 @@ from ugsd_sdk.drafter import ConditionedClip, Drafter
 from ugsd_sdk.drafter.gender_phrases import gender_from
 from ugsd_sdk.drafter.slot_table import SlotTable
 from ugsd_sdk.driver import budget_of, drive, is_truncated, text_of, tokens_of, usage_of
-from ugsd_sdk.errors import CallEnded, ConfigError
+from ugsd_sdk.errors import CallEnded, ConfigError, WrongType
 from ugsd_sdk.profile.clip_profile import ClipProfile
 from ugsd_sdk.profile.matching import Enrolment, ProfileChange
 from ugsd_sdk.profile.profile import Profile
@@ -101,7 +102,7 @@ class CaptionOptions:
     ) -> CaptionOptions:
         """Return an application's options. Raises :class:`TypeError` and :class:`ConfigError`."""
         if not (profile is None or isinstance(profile, Profile)):
-            raise TypeError(f"profile must be a Profile, not {type(profile).__name__}")
+            raise WrongType(f"profile must be a Profile, not {type(profile).__name__}")
         if not (seed is None or (isinstance(seed, int) and seed >= 0)):
             raise ConfigError(f"seed must be a whole number of at least 0, not {seed!r}")
         return cls(profile, None if length is None else _length(length), seed)
@@ -476,7 +477,9 @@ def _length(length: str) -> CaptionLength:
     try:
         return CaptionLength(length)
     except ValueError:
-        raise ConfigError(f"length must be {', '.join(CaptionLength)}, not {length!r}") from None
+        raise ConfigError(
+            f"length must be {choices(length, CaptionLength)}, not {length!r}"
+        ) from None
 
 
 def _wording_of(speech: Speech, seed: int) -> str:

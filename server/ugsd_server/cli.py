@@ -11,7 +11,7 @@ import signal
 import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from ugsd_privacy.output.terminal import (
@@ -60,17 +60,19 @@ _app = typer.Typer(
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line and return the exit code."""
-    from ugsd_privacy.errors import PrivacyError
+    from ugsd_privacy.errors import UgsdError
     from ugsd_privacy.output.standard_output import reserved_stdout
+
+    from ugsd_server.errors import ConfigError
 
     try:
         with reserved_stdout():
             return run_app(_app, argv, "ugsd-server")
     except KeyboardInterrupt:
         return _INTERRUPTED
-    except PrivacyError as error:
+    except UgsdError as error:
         print_error("ugsd-server", error)
-        return _FAILED
+        return _WRONG_USAGE if isinstance(error, ConfigError) else _FAILED
 
 
 @_app.callback(invoke_without_command=True, epilog=_EPILOG)
@@ -125,51 +127,23 @@ def run(
     """
     if context.invoked_subcommand is not None:
         return
-    from ugsd_server.errors import ServerError
+    from ugsd_server.settings import Settings
 
     configure_logging(logging.INFO, "%(message)s")
-    settings = _settings(
-        port=port,
-        key_file=key_file,
-        host=host,
-        model=model,
-        threads=threads,
-        create_key=create_key or None,
-    )
-    try:
-        asyncio.run(_serve_until_stopped(settings, announce=announce, watch_stdin=exit_with_stdin))
-    except ServerError as error:
-        _fail(str(error), _FAILED)
+    options = {
+        "port": port,
+        "key_file": key_file,
+        "host": host,
+        "model": model,
+        "threads": threads,
+        "create_key": create_key or None,
+    }
+    settings = Settings.load(**{k: v for k, v in options.items() if v is not None})
+    asyncio.run(_serve_until_stopped(settings, announce=announce, watch_stdin=exit_with_stdin))
 
 
 key_commands.register(_app)
 witness_command.register(_app)
-
-
-def _settings(**options: object) -> Settings:
-    from pydantic import ValidationError
-    from ugsd_privacy.output.usage_faults import plain_fault
-
-    from ugsd_server.settings import Settings
-
-    try:
-        return Settings.model_validate({k: v for k, v in options.items() if v is not None})
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        name = str(first["loc"][0])
-        option, variable = f"--{name.replace('_', '-')}", f"UGSD_SERVER_{name.upper()}"
-        if first["type"] == "missing":
-            _fail(
-                f"{option} (or {variable}) is required; "
-                "create a key with `ugsd-server keygen --key-file FILE`",
-                _WRONG_USAGE,
-            )
-        _fail(f"{option} (or {variable}): {plain_fault(first['msg'])}", _WRONG_USAGE)
-
-
-def _fail(message: str, code: int) -> NoReturn:
-    print_error("ugsd-server", message)
-    raise typer.Exit(code)
 
 
 async def _serve_until_stopped(settings: Settings, *, announce: bool, watch_stdin: bool) -> None:

@@ -2,22 +2,26 @@
 
 ::
 
-    ServerError
-    ├── ModelError
-    │   ├── ModelMissing      the model folder or one of its files is missing
-    │   ├── ModelDamaged      a file of the model does not match its description
-    │   └── ModelFailed       the model returned no usable scores
-    ├── BlockRefused          a well-formed block that cannot be verified; ``.code`` says why
-    ├── ListenFailed          the server cannot listen on the address or port
-    └── SessionMisuse         the caller called the session's methods in the wrong order
+    UgsdError            of every package, in ``ugsd_privacy.errors``
+    └── ServerError
+        ├── ConfigError           a setting of the service is missing, unknown or out of range
+        ├── ModelError
+        │   ├── ModelMissing      the model folder or one of its files is missing
+        │   ├── ModelDamaged      a file of the model does not match its description
+        │   └── ModelFailed       the model returned no usable scores
+        ├── BlockRefused          a well-formed block that cannot be verified; ``.code`` says why
+        ├── ListenFailed          the server cannot listen on the address or port
+        └── SessionMisuse         the caller called the session's methods in the wrong order
 """
 
 from __future__ import annotations
 
+from ugsd_privacy.errors import UgsdError
 from ugsd_privacy.protocol.messages import RefusalCode
 
 __all__ = [
     "BlockRefused",
+    "ConfigError",
     "ListenFailed",
     "ModelDamaged",
     "ModelError",
@@ -28,8 +32,12 @@ __all__ = [
 ]
 
 
-class ServerError(Exception):
+class ServerError(UgsdError):
     """Base of the package's errors."""
+
+
+class ConfigError(ServerError):
+    """A setting of the service is missing, unknown or out of range."""
 
 
 class ModelError(ServerError):

@@ -158,6 +158,8 @@ def _retain(path: Path, key: VerifierKey, ends_s: int) -> Path:
         os.link(path, retained)
     except FileExistsError:
         raise KeyFileError(f"{retained} exists: choose another overlap, or wait a second") from None
+    except OSError:  # a file system without hard links
+        key.save(retained)
     replace_text(public_file(retained), key.public.to_text())  # makes the link durable, too
     return retained
 

@@ -55,12 +55,11 @@ def run(
     Cosigns checkpoints that extend those that it cosigned before. Prints the witness's public key
     for devices and auditors, and the address it listens on. Stops on SIGINT or SIGTERM.
     """
-    from ugsd_privacy.errors import PrivacyError
+    from ugsd_privacy.errors import UgsdError
     from ugsd_privacy.keys.log import LogPublicKey
     from ugsd_privacy.keys.witness import open_witness
     from ugsd_privacy.tlog.witness import Witness
 
-    from ugsd_server.errors import ServerError
     from ugsd_server.witness import WitnessServer
 
     configure_logging(logging.INFO, "%(message)s")
@@ -73,6 +72,6 @@ def run(
         with WitnessServer(witness, host, port) as server:
             print_line(f"witness key: {key.public.to_text()}", f"listening on {server.url}")
             stop.wait()
-    except (PrivacyError, ServerError) as error:
+    except UgsdError as error:
         print_error("ugsd-server", error)
         raise typer.Exit(1) from None

@@ -23,8 +23,8 @@ SURFACE = {
         "BudgetExceeded ChannelClosed ChannelError ExportFailed FileLocked "
         "FrameRejected HandshakeFailed KeyFileError LeakageNotMeasured LedgerCorrupt "
         "LedgerError LedgerMoved LedgerUnavailable LogOfAnotherVersion LogTampered "
-        "ManifestRejected PrivacyError ReportRejected UnknownVersion UserNameRefused WireError "
-        "WitnessUnavailable"
+        "ManifestRejected PrivacyError ReportRejected UgsdError UnknownVersion UserNameRefused "
+        "WireError WitnessUnavailable"
     ),
 }
 """The public names, by module. Other modules are private, whatever their names."""
@@ -45,7 +45,7 @@ def test_unknown_name_raises_attribute_error() -> None:
 
 def test_every_error_is_in_the_documented_tree() -> None:
     for name in errors.__all__:
-        assert issubclass(getattr(errors, name), errors.PrivacyError)
+        assert issubclass(getattr(errors, name), errors.UgsdError)
         assert name in (errors.__doc__ or "")
 
 

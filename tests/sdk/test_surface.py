@@ -56,7 +56,8 @@ ERRORS = (
     "AudioError AudioTooLong AudioTooShort BadSamples CallEnded CaptionCancelled CaptionTimeout "
     "CaptionerClosed ConfigError EmptyAudio ModelError "
     "ProfileError TransportError UgsdError UnreadableAudio VerifierMisbehaved "
-    "VerifierMismatch VerifierRefused VerifierTimeout VerifierUnreachable VerifierUntrusted"
+    "VerifierMismatch VerifierRefused VerifierTimeout VerifierUnreachable VerifierUntrusted "
+    "WrongType"
 )
 HEAVY = [
     "tomllib",

@@ -11,6 +11,7 @@ EXPORTS = {
     "cli": ["main"],
     "errors": [
         "BlockRefused",
+        "ConfigError",
         "ListenFailed",
         "ModelDamaged",
         "ModelError",

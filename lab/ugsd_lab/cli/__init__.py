@@ -47,12 +47,8 @@ captions.register(_app)
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code."""
-    from ugsd_privacy.errors import PrivacyError
+    from ugsd_privacy.errors import UgsdError
     from ugsd_privacy.output.standard_output import reserved_stdout
-    from ugsd_sdk.errors import UgsdError
-    from ugsd_server.errors import ServerError
-
-    from ugsd_lab.errors import LabError
 
     try:
         with reserved_stdout():
@@ -64,6 +60,6 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise
         print_error("ugsd-lab", f"{error.name} is missing: pip install '.[lab]' in a checkout")
         return 1
-    except (LabError, UgsdError, PrivacyError, ServerError) as error:
+    except UgsdError as error:
         print_error("ugsd-lab", error)
         return 1

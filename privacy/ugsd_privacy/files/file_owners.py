@@ -75,7 +75,7 @@ def require_owned_by_us(
             as_owner = "" if each.st_uid == _ROOT else f"run it as {owner}, or, "
             raise KeyFileError(
                 f"{path} belongs to {owner}, and this program runs as {we}: {as_owner}"
-                f"if you trust its content, run: chown -R {we} {path}"
+                f"if you trust its content, run: chown -R {os.geteuid()} {path}"
                 f"{' (as root)' if each.st_uid == _ROOT else ''}"
             )
 
@@ -111,8 +111,12 @@ def remedy_of(error: OSError, path: Path) -> str:
     if error.errno == errno.EROFS:
         return "use another folder, or remount the file system to be written"
     if error.errno in {errno.EACCES, errno.EPERM}:
-        we = _name(os.geteuid()) if os.name == "posix" else "your user"
-        return f"{we} may not write there; check its permissions, or run: chown -R {we} {path}"
+        if os.name != "posix":
+            return "your user may not write there; check its permissions"
+        return (
+            f"{_name(os.geteuid())} may not write there; check its permissions, or run: "
+            f"chown -R {os.geteuid()} {path}"
+        )
     if error.errno in {errno.ENOENT, errno.ENOTDIR}:
         return f"create the folder {path}, or correct the path"
     if error.errno in {errno.ENOSPC, errno.EDQUOT}:

@@ -38,6 +38,9 @@ __all__ = [
 
 _Key = TypeVar("_Key")
 _MAX_FILE_BYTES = 4096
+_NO_HARD_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS}
+"""What systems report of a file system without hard links."""
+_NO_FOLDER_SYNC = {errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS}
 _RESTORE = "give the right file, or restore it from a backup"
 _PRIVATE_TEXT = re.compile(r"ugsd-[a-z]sk1:")
 _PUBLIC_TEXT = re.compile(r"ugsd-(vk1|ok1|root1):|[^\s+]+\+[0-9a-f]{8}\+[\w/=+-]+$")
@@ -69,12 +72,15 @@ def from_text(text: str, prefix: str, what: str) -> bytes:
 
 
 def create_private(path: Path, text: str) -> None:
-    """Create ``path`` atomically with mode 0600. Raises :class:`KeyFileError` if it exists."""
+    """Create ``path`` atomically with mode 0600. Raises :class:`KeyFileError` if it exists.
+
+    On a file system without hard links, such as exFAT, a crash at a bad moment leaves it empty.
+    """
     draft = _draft_of(path)
     try:
         try:
             _write(draft, text, mode=0o600)
-            os.link(draft, path)
+            _name_file(draft, path)
         finally:
             draft.unlink(missing_ok=True)
         sync_directory(path.parent)
@@ -82,6 +88,17 @@ def create_private(path: Path, text: str) -> None:
         raise KeyFileError(f"{path} exists; move it away to replace the key") from None
     except (OSError, ValueError) as error:
         raise KeyFileError(f"cannot create the key file {path}: {_remedy(error, path)}") from error
+
+
+def _name_file(draft: Path, path: Path) -> None:
+    """Give ``draft`` the name ``path``, which nothing may have. The draft may keep its own."""
+    try:
+        os.link(draft, path)
+    except OSError as error:
+        if error.errno not in _NO_HARD_LINKS:
+            raise
+        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+        draft.replace(path)
 
 
 def replace_text(path: Path, text: str, *, mode: int = 0o644) -> None:
@@ -109,12 +126,15 @@ def _remedy(error: OSError | ValueError, path: Path) -> str:
 
 
 def sync_directory(path: Path) -> None:
-    """Make creations, renames and deletions in ``path`` durable."""
+    """Make creations, renames and deletions in ``path`` durable, if its file system can."""
     if os.name != "posix":  # other systems cannot open a directory
         return
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in _NO_FOLDER_SYNC:
+            raise
     finally:
         os.close(descriptor)
 

@@ -72,12 +72,17 @@ def _write_ahead(db: sqlite3.Connection, ends_s: float) -> None:
     creates the database, it reports at once that it is busy."""
     while True:
         try:
-            db.execute("PRAGMA journal_mode = WAL")
+            mode: str = db.execute("PRAGMA journal_mode = WAL").fetchone()[0]
         except sqlite3.OperationalError as error:
             if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or monotonic() >= ends_s:
                 raise
             sleep(_POLL_S)
         else:
+            if mode != "wal":
+                raise LedgerUnavailable(
+                    "the ledger's file system shares no memory between processes, which a "
+                    "write-ahead log needs: use a home folder on a local disk"
+                )
             return
 
 

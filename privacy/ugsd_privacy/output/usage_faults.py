@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
+from ugsd_privacy.near_names import choices
+
 __all__ = ["plain_fault"]
 
 _WORDS: tuple[tuple[str, str | Callable[[re.Match[str]], str]], ...] = (
@@ -23,7 +25,7 @@ _WORDS: tuple[tuple[str, str | Callable[[re.Match[str]], str]], ...] = (
     (r"(\S+) is not in the range x>=(\S+?)\.", r"must be \2 or more, not \1"),
     (
         r"(?:Value error, )?(['\"].*['\"]) is not one of ((?:'[^']*'(?:, )?)+)\.",
-        lambda found: f"must be {_choices(found[2])}, not {found[1]}",
+        lambda found: f"must be {_choices(found[2], found[1])}, not {found[1]}",
     ),
     (
         r"(?:Value error, )?(['\"].*['\"]) does not match the formats? (.+)\.",
@@ -49,9 +51,8 @@ def plain_fault(message: str) -> str:
     return message
 
 
-def _choices(quoted: str) -> str:
-    *most, last = re.findall("'([^']*)'", quoted)
-    return f"{', '.join(most)} or {last}" if most else last
+def _choices(quoted: str, given: str) -> str:
+    return choices(given.strip("'\""), re.findall("'([^']*)'", quoted))
 
 
 def _example(formats: str) -> str:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from importlib.metadata import version
 from typing import Annotated
 
 import typer
 from ugsd_privacy.output.terminal import configure_logging, print_error, print_line, run_app
 
+from ugsd_sdk import __version__
 from ugsd_sdk.cli import audit, budget, caption, demo, explain, privacy, profile, trust
 
 __all__ = ["main"]
@@ -41,7 +41,7 @@ _app = typer.Typer(
 
 def _print_version(is_given: bool) -> None:  # typer's callback
     if is_given:
-        print_line(f"ugsd {version('ugsd')}")
+        print_line(f"ugsd {__version__}")
         raise typer.Exit
 
 
@@ -70,8 +70,7 @@ trust.register(_app)
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line and return the exit code."""
-    from ugsd_privacy.errors import PrivacyError  # noqa: PLC0415  # not needed for --help
-    from ugsd_privacy.output.standard_output import reserved_stdout  # noqa: PLC0415
+    from ugsd_privacy.output.standard_output import reserved_stdout  # noqa: PLC0415  # --help
 
     from ugsd_sdk.errors import ConfigError, UgsdError  # noqa: PLC0415
 
@@ -81,6 +80,6 @@ def main(argv: Sequence[str] | None = None) -> int:
             return run_app(_app, argv, "ugsd")
     except KeyboardInterrupt:
         return _INTERRUPTED
-    except (UgsdError, PrivacyError) as error:
+    except UgsdError as error:
         print_error("ugsd", error)
         return _USAGE if isinstance(error, ConfigError) else 1

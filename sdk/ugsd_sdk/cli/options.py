@@ -24,9 +24,23 @@ __all__ = [
 ConfigOption = Annotated[
     Path | None, typer.Option("--config", metavar="FILE", help="Settings file (TOML).")
 ]
+
+
+def _folder(text: str) -> Path:
+    """Refuse empty text, as of a shell variable that is not set: it would be the current folder."""
+    if not text.strip():
+        raise typer.BadParameter("it is empty: give a folder, or leave the option out")
+    return Path(text)
+
+
 HomeOption = Annotated[
     Path | None,
-    typer.Option("--home", metavar="DIR", help="Folder of ledger and log.  [default: ~/.ugsd]"),
+    typer.Option(
+        "--home",
+        metavar="DIR",
+        parser=_folder,
+        help="Folder of ledger and log.  [default: ~/.ugsd]",
+    ),
 ]
 JsonLinesOption = Annotated[bool, typer.Option("--json", help="One JSON object per line.")]
 OwnerKeyOption = Annotated[

@@ -13,7 +13,9 @@ from collections.abc import Iterator
 from importlib.machinery import PathFinder
 from pathlib import Path
 
-__all__ = ["child_environment", "module_command"]
+from ugsd_sdk.errors import ConfigError
+
+__all__ = ["child_environment", "module_command", "require_interpreter"]
 
 _PASSED = ("SYSTEMROOT", "WINDIR") if os.name == "nt" else ()
 """Windows opens no socket without these two; POSIX needs none."""
@@ -25,6 +27,16 @@ _RUN = (
     "sys.argv[1:] = sys.argv[3 + count:]; "
     "runpy.run_module(module, run_name='__main__', alter_sys=True)"
 )
+
+
+def require_interpreter() -> None:
+    """Raise :class:`ConfigError` in a frozen app, whose executable would start the app again, and
+    in a program that embeds Python and names no interpreter."""
+    if getattr(sys, "frozen", False) or "__compiled__" in globals() or not sys.executable:
+        raise ConfigError(
+            "the embedded verifier needs a Python interpreter, which a frozen app does not have: "
+            "run ugsd-server and give its address as verifier"
+        )
 
 
 def child_environment() -> dict[str, str]:

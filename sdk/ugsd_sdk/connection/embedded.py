@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from queue import Empty, SimpleQueue
@@ -22,7 +23,7 @@ from ugsd_privacy.forks import call_in_children
 from ugsd_privacy.strict_models import StrictModel
 
 from ugsd_sdk.connection.child_process import child_environment, module_command
-from ugsd_sdk.errors import ConfigError, VerifierUnreachable
+from ugsd_sdk.errors import VerifierUnreachable
 
 __all__ = ["Announcement", "EmbeddedVerifier"]
 
@@ -66,8 +67,8 @@ class EmbeddedVerifier:
     def start(self, timeout_s: float) -> Announcement:
         """Start the child and wait until it listens. One that is running is ended first.
 
-        Raises :class:`VerifierUnreachable`, after ending the child, if it does not listen within
-        ``timeout_s``.
+        Raises :class:`VerifierUnreachable`, after ending the child, if it cannot be started or does
+        not listen within ``timeout_s``.
         """
         self.close()
         log = self._home / "embedded-verifier.log"
@@ -88,11 +89,12 @@ class EmbeddedVerifier:
                         env=self._environment(),
                     )
         except OSError as error:
-            raise ConfigError(
-                f"home folder {self._home} cannot be used ({error.strerror}): choose another"
+            raise VerifierUnreachable(
+                f"the embedded verifier did not start: {error.filename or sys.executable}: "
+                f"{error.strerror}: allow its use, or run ugsd-server and give its address"
             ) from error
         except KeyFileError as error:
-            raise ConfigError(str(error)) from error
+            raise VerifierUnreachable(f"the embedded verifier did not start: {error}") from error
         try:
             return _read_announcement(process, timeout_s)
         except (ValueError, Empty) as error:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 from threading import Lock
 from time import monotonic
 
@@ -12,11 +11,13 @@ from ugsd_privacy.forks import call_in_children
 from ugsd_privacy.keys.root import RootPin
 from ugsd_privacy.keys.verifier import VerifierPublicKey
 
+from ugsd_sdk.connection.child_process import require_interpreter
 from ugsd_sdk.connection.embedded import Announcement, EmbeddedVerifier
 from ugsd_sdk.connection.trust import TrustedRoot
 from ugsd_sdk.errors import ConfigError, VerifierUnreachable
 from ugsd_sdk.home import Home
 from ugsd_sdk.settings.config import EMBEDDED, VerifierSettings
+from ugsd_sdk.settings.user_paths import expanded
 from ugsd_sdk.transport import Transport
 from ugsd_sdk.transport.proxy import Proxy
 from ugsd_sdk.transport.websocket import WebSocketTransport
@@ -37,9 +38,15 @@ def endpoint_of(
     if settings.proxy is not None:
         Proxy.from_url(settings.proxy)  # a mistake is an error even where no proxy is used
     if verifier == EMBEDDED:
+        require_interpreter()
         return EmbeddedEndpoint(home)
     if not isinstance(verifier, str):
         return PinnedEndpoint(verifier, _key(settings, home))
+    if "://" not in verifier:
+        raise ConfigError(
+            f"verifier {verifier!r}: give {EMBEDDED}, or an address such as "
+            "wss://captions.example.org"
+        )
     is_here = WebSocketTransport(verifier).is_loopback
     proxy = None if is_here else settings.proxy  # a proxy would connect to its own machine
     key = _key(settings, home)
@@ -91,9 +98,8 @@ def _trusted(root: str, settings: VerifierSettings, home: Home) -> TrustedRoot:
         pin = RootPin.load(root)
     except KeyFileError as error:
         raise ConfigError(f"verifier root: {error}") from error
-    return TrustedRoot(
-        pin, Path(settings.manifest).expanduser(), home.trust, made_after=home.log_key
-    )
+    manifest = expanded(settings.manifest, "verifier.manifest")
+    return TrustedRoot(pin, manifest, home.trust, made_after=home.log_key)
 
 
 class PinnedEndpoint:

@@ -18,6 +18,7 @@ from typing import Annotated
 from pydantic import Field
 from ugsd_privacy.bounded_json import read_json
 from ugsd_privacy.files.bounded_files import MAX_TEXT_BYTES, read_regular
+from ugsd_privacy.near_names import choices
 from ugsd_privacy.protocol.messages import MAX_CAPTION_TOKENS, MAX_STATE_DIM
 from ugsd_privacy.strict_models import StrictModel, exactly
 
@@ -103,8 +104,19 @@ class DrafterBundle:
 
     @classmethod
     def of(cls, drafter: str | os.PathLike[str]) -> DrafterBundle:
-        """Return the bundle of a drafter, given by its name in ``BUNDLED`` or by its folder."""
-        return cls(_PACKAGE / drafter if drafter in BUNDLED else Path(drafter))
+        """Return the bundle of a drafter, given by its name in ``BUNDLED`` or by its folder.
+
+        Raises :class:`ModelError` for a name that is neither.
+        """
+        if drafter in BUNDLED:
+            return cls(_PACKAGE / drafter)
+        text = os.fspath(drafter)
+        if not text or ("/" not in text and os.sep not in text and not Path(text).exists()):
+            raise ModelError(
+                f"no drafter is named {text!r}: give {choices(text, BUNDLED)}, or a folder with a "
+                "drafter's files"
+            )
+        return cls(Path(text))
 
     @property
     def name(self) -> str:

@@ -90,8 +90,9 @@ from ugsd_sdk.settings.tables import (
     conflict,
     normal_name,
     plain_caps,
-    refuse_bool,
+    refuse_unusable,
 )
+from ugsd_sdk.settings.user_paths import path_text
 from ugsd_sdk.settings.verification import BLOCK_TOKENS, BlockUnit, Continuation, Verification
 
 __all__ = [
@@ -222,8 +223,8 @@ class Settings(BaseSettings):
 
     @field_validator("*", mode="before")
     @classmethod
-    def _refuse_bools(cls, value: object, info: ValidationInfo) -> object:
-        return refuse_bool(value, cls.model_fields[str(info.field_name)].annotation)
+    def _refuse_unusable(cls, value: object, info: ValidationInfo) -> object:
+        return refuse_unusable(value, cls.model_fields[str(info.field_name)].annotation)
 
     @field_validator("min_gain", "target_risk", "target_gain")
     @classmethod
@@ -411,17 +412,20 @@ class Settings(BaseSettings):
         """Load settings from ``arguments``, the environment and the TOML file at ``path``.
 
         Raises :class:`ConfigError`, which names the file, line and key and says what to change. A
-        ``UGSD_`` variable that names no setting is an error too, except for the server's
-        ``UGSD_SERVER_`` variables.
+        ``UGSD_`` variable is an error too if its name is a misspelling of a setting's, an unknown
+        key of one of our tables, or an option that is no setting; any other is ignored.
         """
         check_variables(cls)
-        file = None if path is None else SettingsFile.read(Path(path))
+        text = path_text("config", path)
+        file = None if text is None else SettingsFile.read(Path(text))
 
         class WithEnvironment(cls):  # type: ignore[valid-type,misc]
             _reads_environment = True
             _file = file
 
-        return WithEnvironment(**arguments)
+        loaded = WithEnvironment(**arguments)
+        # Of this class, so that it equals the same settings from Python, and can be pickled.
+        return cls.model_construct(loaded.model_fields_set, **dict(loaded))
 
     @classmethod
     def settings_customise_sources(

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
+import re
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from typing import Any, get_args
 
 from pydantic import BaseModel
+from ugsd_privacy.near_names import choices, near_name
+from ugsd_privacy.output.plain_text import plain_line
 from ugsd_privacy.output.usage_faults import plain_fault
 
 from ugsd_sdk.errors import ConfigError
@@ -17,6 +21,8 @@ from ugsd_sdk.settings.settings_file import NAMED_TABLES, SettingsFile
 __all__ = ["check_variables", "first_fault", "format_fault", "format_variable_fault"]
 
 _PREFIX, _SERVERS = "UGSD_", "UGSD_SERVER_"
+_OPTIONS = {"config": "config=", "drafter": "the first argument", "offline": "no verifier"}
+"""Options that are no settings, and what stands for them in Python."""
 _MAX_NAME_CHARACTERS, _MAX_VALUE_CHARACTERS = 256, 65_536
 _MAX_SHOWN_CHARACTERS = 200
 _MAX_DEPTH = 64
@@ -32,23 +38,45 @@ _EXAMPLES = {
 _FORMER_TABLE, _FORMER_KEY = "profiles", "inherits"
 """Former names of the table ``presets`` and of the key ``preset`` of a user."""
 _NOT_A_TABLE = {"model_type", "model_attributes_type", "dict_type"}
+_logger = logging.getLogger(__name__)
 
 Keys = tuple[str, ...]
 
 
 def check_variables(settings: type[BaseModel]) -> None:
-    """Raise :class:`ConfigError` for a ``UGSD_`` variable that names no setting."""
+    """Raise :class:`ConfigError` for a ``UGSD_`` variable that was meant for us and sets nothing:
+    a misspelt setting, an unknown key of one of our tables, or an option that is no setting.
+
+    Any other variable is another program's, and is ignored.
+    """
     for variable in sorted(os.environ):
         name = variable.upper()
         if not name.startswith(_PREFIX) or name.startswith(_SERVERS):
             continue
-        _check_bounds(variable, os.environ[variable])
         keys = tuple(name.removeprefix(_PREFIX).lower().split("__"))
-        if not _is_setting(settings, keys):
-            raise ConfigError(
-                f"environment variable {variable}: no such setting: "
-                f"{_renamed_variable(keys) or _nearest_variable(settings, keys)}"
-            )
+        if keys[0] in settings.model_fields:
+            _check_bounds(variable, os.environ[variable])
+        if _is_setting(settings, keys):
+            continue
+        remedy = _remedy(settings, keys)
+        if remedy is not None:
+            raise ConfigError(f"environment variable {variable}: no such setting: {remedy}")
+        _logger.info("%s is no setting of ugsd: ignored", plain_line(variable))
+
+
+def _remedy(settings: type[BaseModel], keys: Keys) -> str | None:
+    """Return what to do about a variable that sets nothing; ``None`` if it is another program's."""
+    if keys[0] in _OPTIONS and len(keys) == 1:
+        return f"give the option --{keys[0]} (in Python {_OPTIONS[keys[0]]}), and unset it"
+    if (renamed := _renamed_variable(keys)) is not None:
+        return renamed
+    known = _variables(settings, keys)
+    is_ours = len(keys) > 1 and keys[0] in _EXAMPLES
+    near = near_name("__".join(keys), map("__".join, known))
+    if near is None and is_ours:
+        in_table = ["__".join(path) for path in known if path[0] == keys[0] and path[1:]]
+        near = get_close_matches("__".join(keys), in_table, n=1, cutoff=0.0)[0]
+    return near and f"did you mean {_PREFIX}{near.upper()}? Correct the name, or unset it"
 
 
 def _check_bounds(variable: str, value: str) -> None:
@@ -90,7 +118,7 @@ def format_fault(
 def format_variable_fault(settings: type[BaseModel]) -> str:
     """Return the message for a table's variable that is not JSON."""
     variables = {f"{_PREFIX}{table.upper()}": table for table in _EXAMPLES}
-    given = (variable for variable in variables if not _is_json(os.environ.get(variable)))
+    given = (variable for variable in variables if not _is_json(os.environ.get(variable, "null")))
     variable = next(given, next(iter(variables)))
     table = variables[variable]
     named = "__NAME" if table in NAMED_TABLES else ""
@@ -98,9 +126,9 @@ def format_variable_fault(settings: type[BaseModel]) -> str:
     return f"environment variable {variable}: not JSON: set its keys instead, such as {key}"
 
 
-def _is_json(text: str | None) -> bool:
+def _is_json(text: str) -> bool:
     try:
-        json.loads(text or "null")
+        json.loads(text)
     except (ValueError, RecursionError):
         return False
     return True
@@ -146,8 +174,11 @@ def _fix(fault: Any, keys: Keys, settings: type[BaseModel]) -> str:
     if kind == "path_type":
         return f'a path is text, such as "~/.ugsd", not {_shown(value)}'
     message = plain_fault(fault["msg"])
+    if kind in {"enum", "literal_error"}:
+        quoted = re.findall("'[^']*'", fault["ctx"]["expected"])
+        message = f"must be {choices(repr(value), quoted)}"
     message = f"{message[:1].lower()}{message[1:]}"
-    if kind in {"together", "excluded"}:
+    if kind in {"together", "excluded", "empty"}:
         return message
     in_quotes = kind == "string_type" and isinstance(value, (bool, int, float))
     return f"{message}, not {_shown(value)}" + (": put it in quotes" if in_quotes else "")
@@ -191,18 +222,16 @@ def _renamed_variable(keys: Keys) -> str | None:
     return None if now == keys else f"it is now {(_PREFIX + '__'.join(now)).upper()}: rename it"
 
 
-def _nearest_variable(settings: type[BaseModel], keys: Keys) -> str:
-    """Return the question whether a variable of a similar name was meant."""
+def _variables(settings: type[BaseModel], keys: Keys) -> list[Keys]:
+    """Return the keys of every variable, with the name that ``keys`` have, if any, in tables of
+    names."""
     name = keys[1] if len(keys) > 2 else "name"
-    known = [(field,) for field in settings.model_fields] + [
+    return [(field,) for field in settings.model_fields] + [
         (field, *named, key)
         for field in settings.model_fields
         for named in ([(name,)] if field in NAMED_TABLES else [()])
         for key in _fields(settings, (field, *named))
     ]
-    names = sorted((_PREFIX + "__".join(path)).upper() for path in known)
-    near = get_close_matches((_PREFIX + "__".join(keys)).upper(), names, n=1, cutoff=0.0)[0]
-    return f"did you mean {near}? Correct the name, or unset it"
 
 
 def _is_setting(settings: type[BaseModel], keys: Keys) -> bool:

@@ -37,7 +37,7 @@ __all__ = [
     "conflict",
     "normal_name",
     "plain_caps",
-    "refuse_bool",
+    "refuse_unusable",
 ]
 
 Name = Annotated[str, Field(min_length=1, max_length=4 * MAX_USER_CHARACTERS)]
@@ -54,8 +54,8 @@ class _Table(BaseModel):
 
     @field_validator("*", mode="before")
     @classmethod
-    def _refuse_bools(cls, value: object, info: ValidationInfo) -> object:
-        return refuse_bool(value, cls.model_fields[str(info.field_name)].annotation)
+    def _refuse_unusable(cls, value: object, info: ValidationInfo) -> object:
+        return refuse_unusable(value, cls.model_fields[str(info.field_name)].annotation)
 
 
 class VerifierSettings(_Table):
@@ -207,8 +207,11 @@ def _plain_cap(value: object) -> object:
     return int(text) if is_number else value
 
 
-def refuse_bool(value: object, annotation: object) -> object:
-    """Return ``value``; refuse true and false as numbers, which pydantic reads as 1 and 0."""
+def refuse_unusable(value: object, annotation: object) -> object:
+    """Return ``value``; refuse true and false as numbers, which pydantic reads as 1 and 0, and
+    empty text, which stands for no setting: as a path it would be the current folder."""
+    if isinstance(value, str) and not value.strip():
+        raise PydanticCustomError("empty", "it is empty: give a value, or leave it out")
     if isinstance(value, bool) and _is_number(annotation):
         raise PydanticCustomError("truth", "must be a number")
     return value

@@ -12,7 +12,7 @@ from ugsd_sdk.decoding.risk_controlled import RiskControlledPolicy
 from ugsd_sdk.decoding.uncertainty import EntropyUncertainty, RejectionPredictor, Uncertainty
 from ugsd_sdk.drafter import Drafter
 from ugsd_sdk.drafter.bundle import DrafterBundle
-from ugsd_sdk.errors import ConfigError, ModelError
+from ugsd_sdk.errors import ConfigError, ModelError, WrongType
 from ugsd_sdk.prosody.meter import ProsodyMeter
 from ugsd_sdk.settings.config import Settings
 from ugsd_sdk.settings.verification import BlockUnit
@@ -110,6 +110,10 @@ class Models:
         if isinstance(given, Settings):
             raise ConfigError("settings are not a drafter: pass them as config=")
         if not isinstance(given, (str, os.PathLike)):
+            if not callable(getattr(given, "load", None)):
+                raise WrongType(
+                    f"drafter must be a name, a folder or a Drafter, not {type(given).__name__}"
+                )
             bundle = getattr(given, "bundle", None)
             return given, bundle.rejection_predictor_file if bundle is not None else None
         from ugsd_sdk.drafter.onnx import OnnxDrafter  # noqa: PLC0415  # heavy
