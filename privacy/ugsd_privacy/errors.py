@@ -22,6 +22,7 @@
     ├── KeyFileError             a key file is missing, malformed, or readable or owned by others
     ├── ManifestRejected         a key manifest is not signed by the root, or not valid now
     ├── UserNameRefused          a user's name is blank, too long, or has invisible characters
+    ├── RecordingRefused         the id of a recording is not 16 bytes
     ├── LeakageNotMeasured       the leakage of these weights was not measured
     └── ReportRejected           an audit report is malformed, or cannot be written
 """
@@ -46,6 +47,7 @@ __all__ = [
     "LogTampered",
     "ManifestRejected",
     "PrivacyError",
+    "RecordingRefused",
     "ReportRejected",
     "UnknownVersion",
     "UserNameRefused",
@@ -158,6 +160,10 @@ class UserNameRefused(PrivacyError, ValueError):
 
     Also a ``ValueError``, because the name is an argument.
     """
+
+
+class RecordingRefused(PrivacyError, ValueError):
+    """The id of a recording is not 16 bytes. Also a ``ValueError``, because it is an argument."""
 
 
 class LeakageNotMeasured(PrivacyError):

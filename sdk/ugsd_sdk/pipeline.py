@@ -85,6 +85,7 @@ class _Wish:
     path: str | None
     length: CaptionLength
     seed: int
+    recording: bytes | None
 
 
 class CaptionPipeline:
@@ -148,14 +149,20 @@ class CaptionPipeline:
         profile: Profile | None,
         length: CaptionLength | None,
         seed: int | None,
+        recording: bytes | None = None,
     ) -> Caption:
-        """Return the caption of a clip: see :meth:`~ugsd_sdk.captioner.Captioner.caption`."""
+        """Return the caption of a clip: see :meth:`~ugsd_sdk.captioner.Captioner.caption`.
+
+        ``recording`` is the id of the recording that the clip is an utterance of, 16 random bytes.
+        Raises :class:`~ugsd_privacy.errors.RecordingRefused` for another.
+        """
         started_s = monotonic()
         settings = self.settings
         wish = _Wish(
             escaped_path(clip) if isinstance(clip, (str, os.PathLike)) else None,
             settings.length if length is None else length,
             settings.seed if seed is None else seed,
+            recording,
         )
         reader = SpeechReader(read_pieces(clip, sample_rate), self.detector, self._meter())
         pieces = iter(reader)
@@ -191,7 +198,7 @@ class CaptionPipeline:
         )
         plan = described.plan(wish.length, _wording_of(reader.speech, wish.seed))
         encoded_s = monotonic()
-        exchange = self._exchange()
+        exchange = self._exchange(wish)
         policy = self._policy_for(conditioned, used, exchange)
         decoder = self._decoder(replace(conditioned, plan=plan), exchange, policy)
         finished, draft_s = drive(decoder, exchange)
@@ -275,7 +282,7 @@ class CaptionPipeline:
         """Return the caption of a recording that holds no voice. In constant shape a cover frame is
         sent, as for any caption; otherwise nothing."""
         is_constant = self.settings.traffic_shape is TrafficShape.CONSTANT
-        exchange = self._exchange() if is_constant else None
+        exchange = self._exchange(wish) if is_constant else None
         if exchange is not None:
             exchange.send_cover_if_due()
         sent = None if exchange is None else exchange.caption_id
@@ -349,7 +356,7 @@ class CaptionPipeline:
             return BudgetView()
         return budget_of(exchange, self._user_egress, self.limits, self._pacer)
 
-    def _exchange(self) -> Exchange | None:
+    def _exchange(self, wish: _Wish) -> Exchange | None:
         """Return the exchange of a new caption, or ``None`` without a verifier."""
         if self.link is None:
             return None
@@ -361,6 +368,7 @@ class CaptionPipeline:
             deadline_s=verifier.deadline_s,
             waiting=WaitingTime(verifier.caption_deadline_s),
             traffic_shape=self.settings.traffic_shape,
+            recording=wish.recording,
             answered=self.pace.record_answer,
         )
 
