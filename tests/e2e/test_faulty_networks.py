@@ -249,7 +249,7 @@ def test_silent_verifier_costs_few_captions_their_deadline(
     link.swallow_after(HANDSHAKE_BYTES)
     device.open(link.url)
     device.connect()
-    connection = device.captioner._load().link
+    connection = device.captioner._pipeline().links.first
     assert connection is not None
     reasons = []
     for _ in range(24):
@@ -388,7 +388,7 @@ def test_sleep_is_noticed_before_the_charge(
 def test_pings_measure_the_round_trip(device: Device, link: FaultyLink) -> None:
     device.open(link.url)
     device.connect()
-    connection = device.captioner._load().link
+    connection = device.captioner._pipeline().links.first
     assert connection is not None
     ends_s = time.monotonic() + 10
     while connection.round_trip is None and time.monotonic() < ends_s:

@@ -80,7 +80,7 @@ class Device:
 
     @property
     def pinned(self) -> VerifierPublicKey:
-        session = self.captioner._load().link._session  # type: ignore[union-attr]
+        session = self.captioner._pipeline().links.first._session  # type: ignore[union-attr]
         assert session is not None
         return session.channel.pinned
 

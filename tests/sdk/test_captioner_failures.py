@@ -203,7 +203,7 @@ def test_rewritten_log_blocks_sending(
         db.execute("UPDATE nodes SET hash = zeroblob(32) WHERE level > 0")
         db.commit()
     captioner.caption(voice, 16_000)  # a running captioner notices when it signs
-    captioner._load().link._retry_at_s = 0.0
+    captioner._pipeline().links.first._circuit.retry_at_s = 0.0
     frames = len(fake.frames)
     with captioner:
         caption = captioner.caption(voice, 16_000)
