@@ -36,8 +36,9 @@ class Choice:
 
     @property
     def never_sends(self) -> bool:
-        """Whether no state is ever sent."""
-        return not self.has_profile and self.enrolment.min_clips > 0
+        """Whether no state of a visit is ever sent."""
+        reached = VISIT_CLIPS - 1 if self.has_profile else 0
+        return self.enrolment.min_clips > reached
 
     @property
     def least_clips(self) -> int:
@@ -48,6 +49,11 @@ class Choice:
 _AT_ONCE = Enrolment(min_clips=0, min_duration_s=0.0)
 CHOICES = (
     Choice("no profile (default)", has_profile=False, enrolment=DEFAULT_ENROLMENT),
+    Choice(
+        "profile of the visit, nothing sent",
+        has_profile=True,
+        enrolment=Enrolment(min_clips=VISIT_CLIPS, min_duration_s=0.0),
+    ),
     Choice("no profile, min_enrolment = 0", has_profile=False, enrolment=_AT_ONCE),
     Choice("profile of the visit, min_enrolment = 0", has_profile=True, enrolment=_AT_ONCE),
     Choice(
