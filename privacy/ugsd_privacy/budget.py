@@ -6,7 +6,9 @@ messages; *bytes* are their bytes, including padding and cover frames. *Epsilon*
 epsilon of the noised states of a window, at ``delta`` (see :mod:`ugsd_privacy.dp.accounting`).
 States without noise have no finite epsilon, so any cap on epsilon blocks them.
 
-A handshake counts in every window except a caption's. An *hour* is a UTC hour and a *day* is 24 of
+A handshake counts in every window except a caption's and a recording's. A *recording* is a stream
+or a long file of which each utterance has a caption; the caps of that window do not apply to
+captions that belong to none. An *hour* is a UTC hour and a *day* is 24 of
 them, by a clock that never moves backwards (see :mod:`ugsd_privacy.ledger`). A *lifetime* ends with
 a reset, which is logged.
 """
@@ -41,9 +43,9 @@ __all__ = [
     "set_caps",
 ]
 
-Window = Literal["caption", "hour", "day", "lifetime"]
+Window = Literal["caption", "recording", "hour", "day", "lifetime"]
 MEASURES = ("blocks", "tokens", "frames", "bytes", "epsilon")
-WINDOWS: tuple[Window, ...] = ("caption", "hour", "day", "lifetime")
+WINDOWS: tuple[Window, ...] = ("caption", "recording", "hour", "day", "lifetime")
 CAPS = tuple(f"{measure}_per_{window}" for window in WINDOWS for measure in MEASURES)
 """The names of all caps, in the order in which they are checked."""
 
@@ -64,6 +66,11 @@ class BudgetLimits(BaseModel):
     frames_per_caption: _Cap = 8
     bytes_per_caption: _Cap = 4096
     epsilon_per_caption: _Epsilon = None
+    blocks_per_recording: _Cap = None
+    tokens_per_recording: _Cap = None
+    frames_per_recording: _Cap = None
+    bytes_per_recording: _Cap = None
+    epsilon_per_recording: _Epsilon = None
     blocks_per_hour: _Cap = 500
     tokens_per_hour: _Cap = 5000
     frames_per_hour: _Cap = 1000

@@ -26,7 +26,7 @@ from pydantic import ValidationError
 
 from ugsd_privacy.audit.bodies import Epoch
 from ugsd_privacy.audit.recording import record_of
-from ugsd_privacy.audit.records import BLOCK_FIELDS, SALT_BYTES, Leaf, LogLevel
+from ugsd_privacy.audit.records import BLOCK_FIELDS, RECORDING_VERSION, SALT_BYTES, Leaf, LogLevel
 from ugsd_privacy.budget import BudgetLimits, Usage, check_caps
 from ugsd_privacy.dp.accounting import block_privacy_cost
 from ugsd_privacy.dp.mechanism import (
@@ -38,7 +38,7 @@ from ugsd_privacy.dp.mechanism import (
     quantise,
 )
 from ugsd_privacy.dp.sampler import RoundedGaussian
-from ugsd_privacy.errors import WireError
+from ugsd_privacy.errors import RecordingRefused, WireError
 from ugsd_privacy.keys.owner import OwnerPublicKey
 from ugsd_privacy.ledger import EgressTransaction, Ledger, Uptime, system_uptime
 from ugsd_privacy.protocol.channel import HELLO_BYTES, ClientChannel
@@ -55,10 +55,10 @@ from ugsd_privacy.protocol.messages import (
 from ugsd_privacy.protocol.traffic_shape import TrafficShape
 from ugsd_privacy.user_names import require_normal_user
 
-__all__ = ["CaptionHandle", "Egress", "Escalation", "SealedFrame"]
+__all__ = ["CaptionHandle", "Egress", "Escalation", "SealedFrame", "require_recording_id"]
 
 _EGRESS_TOKEN: Final = object()
-_CAPTION_ID_BYTES = 16
+_CAPTION_ID_BYTES = _RECORDING_ID_BYTES = 16
 _EPOCH_SECRET_BYTES = 32
 
 
@@ -86,6 +86,8 @@ class CaptionHandle:
     id: bytes
     """16 random bytes that name the caption in the log; they are never sent."""
     channel: ClientChannel = field(repr=False)
+    recording: bytes | None = None
+    """16 random bytes that name the recording it belongs to, if any; they are never sent."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -166,18 +168,29 @@ class Egress:
         self._entropy = entropy
 
     def begin_caption(
-        self, channel: ClientChannel, *, continues: CaptionHandle | None = None
+        self,
+        channel: ClientChannel,
+        *,
+        recording: bytes | None = None,
+        continues: CaptionHandle | None = None,
     ) -> CaptionHandle:
         """Return a handle for a new caption in ``channel``'s session.
 
-        ``continues`` moves a caption over from a lost session: it gets a new ordinal, and what it
-        has used of its caps still counts.
+        ``recording``, 16 random bytes, is the id of the recording that the caption belongs to: all
+        captions of one recording share its caps, in whatever channel and process they are made.
+        ``continues`` moves a caption over from a lost session: it gets a new ordinal, it stays in
+        its recording, and what it has used of its caps still counts. Raises
+        :class:`RecordingRefused` for another id.
         """
-        name = self._entropy(_CAPTION_ID_BYTES) if continues is None else continues.id
-        return CaptionHandle(channel.next_caption(), name, channel)
+        if continues is not None:
+            return CaptionHandle(channel.next_caption(), continues.id, channel, continues.recording)
+        require_recording_id(recording)
+        name = self._entropy(_CAPTION_ID_BYTES)
+        return CaptionHandle(channel.next_caption(), name, channel, recording)
 
     def seal_hello(self, channel: ClientChannel, *, timeout_s: float | None = None) -> SealedFrame:
-        """Seal the handshake's first flight, charged to every window except the caption's.
+        """Seal the handshake's first flight, charged to every window except those of a caption and
+        a recording.
 
         Raises :class:`BudgetExceeded`, :class:`LedgerUnavailable`, :class:`LedgerCorrupt`,
         :class:`HandshakeFailed` or :class:`ChannelClosed`; then there is nothing to send.
@@ -265,6 +278,8 @@ class Egress:
     ) -> SealedFrame:
         cost = disclosed + Usage(frames=1, bytes=channel.sealed_size(len(message), shape))
         fields |= {"caption": caption.ordinal, "caption_id": caption.id}
+        if caption.recording is not None:
+            fields |= {"version": RECORDING_VERSION, "recording_id": caption.recording}
         if self._level == "content":
             fields["message"] = message
         return self._commit(
@@ -333,15 +348,25 @@ class Egress:
     def _transaction(
         self, caption: CaptionHandle | None, now_s: float, timeout_s: float | None = None
     ) -> Iterator[EgressTransaction]:
-        name = None if caption is None else caption.id
         with self._ledger.begin_egress(
             user=self._user,
-            caption=name,
+            caption=None if caption is None else caption.id,
+            recording=None if caption is None else caption.recording,
             now_s=now_s,
             uptime=self._uptime(),
             timeout_s=timeout_s,
         ) as transaction:
             yield transaction
+
+
+def require_recording_id(recording: object) -> None:
+    """Raise :class:`RecordingRefused` unless ``recording`` is 16 bytes, or ``None``."""
+    is_id = type(recording) is bytes and len(recording) == _RECORDING_ID_BYTES
+    if recording is not None and not is_id:
+        raise RecordingRefused(
+            f"the id of a recording must be {_RECORDING_ID_BYTES} random bytes: give it the same "
+            f"os.urandom({_RECORDING_ID_BYTES}) for all of its captions"
+        )
 
 
 @contextmanager

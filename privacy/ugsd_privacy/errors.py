@@ -23,6 +23,7 @@
         ├── KeyFileError             a key file is missing, malformed, or others' to read or own
         ├── ManifestRejected         a key manifest is not signed by the root, or not valid now
         ├── UserNameRefused          a user's name is blank, too long, or has invisible characters
+        ├── RecordingRefused         the id of a recording is not 16 bytes
         ├── LeakageNotMeasured       the leakage of these weights was not measured
         └── ReportRejected           an audit report is malformed, or cannot be written
 """
@@ -47,6 +48,7 @@ __all__ = [
     "LogTampered",
     "ManifestRejected",
     "PrivacyError",
+    "RecordingRefused",
     "ReportRejected",
     "UgsdError",
     "UnknownVersion",
@@ -165,6 +167,10 @@ class UserNameRefused(PrivacyError, ValueError):
 
     Also a ``ValueError``, because the name is an argument.
     """
+
+
+class RecordingRefused(PrivacyError, ValueError):
+    """The id of a recording is not 16 bytes. Also a ``ValueError``, because it is an argument."""
 
 
 class LeakageNotMeasured(PrivacyError):

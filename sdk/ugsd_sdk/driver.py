@@ -115,7 +115,10 @@ def budget_of(
         with exchange.waiting.for_lock(_READING_S) as timeout_s:
             budget = user_egress.open(timeout_s=timeout_s).budget
             return budget.standing(
-                exchange.caption_id, questions_after=questions_after, timeout_s=timeout_s
+                exchange.caption_id,
+                recording=exchange.recording,
+                questions_after=questions_after,
+                timeout_s=timeout_s,
             )
 
     def remaining() -> Mapping[str, float]:

@@ -436,6 +436,7 @@ class CaptionPipeline:
             deadline_s=verifier.deadline_s,
             waiting=WaitingTime(verifier.caption_deadline_s),
             traffic_shape=self.settings.traffic_shape,
+            recording=request.options.recording,
             answered=self.pace.record_answer,
             call=request.call,
         )

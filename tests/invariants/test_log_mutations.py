@@ -97,8 +97,9 @@ def contents_of(path: Path) -> list[list[tuple[object, ...]]]:
 def test_flipped_bit_of_any_value_is_detected(world, table: str) -> None:
     egress = world.egress()
     caption = world.connect(egress)
-    for tokens in (1, 2):
-        egress.seal_block(world.channel, caption, world.escalation(tokens))
+    egress.seal_block(world.channel, caption, world.escalation(1))
+    caption = egress.begin_caption(world.channel, recording=bytes(range(16)))
+    egress.seal_block(world.channel, caption, world.escalation(2))
     note = egress.checkpoint()
     egress.reset(["hour"])
     world.ledger.close()

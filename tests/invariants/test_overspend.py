@@ -25,8 +25,10 @@ HOUR_S = 3600.0
 FAULTY, CROWDED, CROWD_CAP = 20_000, 8_000, 600
 LIFETIME = 250
 CAPS = BudgetLimits.without_caps(
-    blocks_per_caption=3, tokens_per_hour=60, frames_per_day=150, blocks_per_lifetime=LIFETIME
-)
+    blocks_per_caption=3, tokens_per_recording=9, tokens_per_hour=60, frames_per_day=150,
+    blocks_per_lifetime=LIFETIME,
+)  # fmt: skip
+RECORDED_SHARE = 0.5
 
 
 class Faulty:
@@ -79,6 +81,8 @@ def test_disk_and_clock_faults_never_overspend(
     world.ledger.open()
     boot, uptime_s = 0, 50.0
     by_caption: Counter[bytes] = Counter()
+    by_recording: Counter[tuple[str, bytes]] = Counter()
+    recordings = [choose.randbytes(16) for _ in range(2)]
     blocks: Counter[str] = Counter()
     since_boot: defaultdict[tuple[str, int], list[tuple[float, int]]] = defaultdict(list)
     outcomes: Counter[str] = Counter()
@@ -106,7 +110,10 @@ def test_disk_and_clock_faults_never_overspend(
                 captions.clear()
                 captions[name] = world.connect(users[name])
             elif name not in captions or choose.random() < 0.2:
-                captions[name] = users[name].begin_caption(world.channel)
+                if choose.random() < 0.05:  # two recordings of each user go on at once
+                    recordings[choose.randrange(2)] = choose.randbytes(16)
+                recording = choose.choice(recordings) if choose.random() < RECORDED_SHARE else None
+                captions[name] = users[name].begin_caption(world.channel, recording=recording)
             tokens = choose.randrange(1, 5)
             frame = users[name].seal_block(world.channel, captions[name], escalations[tokens - 1])
         except BudgetExceeded as refusal:
@@ -118,6 +125,8 @@ def test_disk_and_clock_faults_never_overspend(
             assert frame.data
             outcomes["sent"] += 1
             by_caption[captions[name].id] += 1
+            if captions[name].recording is not None:
+                by_recording[name, captions[name].recording] += tokens
             blocks[name] += 1
             since_boot[name, boot].append((uptime_s, tokens))
         finally:
@@ -130,6 +139,8 @@ def test_disk_and_clock_faults_never_overspend(
     assert {"sent", "unavailable", "tokens_per_hour"} <= set(outcomes)
     assert {"blocks_per_caption", "frames_per_day", "blocks_per_lifetime"} <= set(outcomes)
     assert max(by_caption.values()) <= 3
+    assert outcomes["tokens_per_recording"]
+    assert max(by_recording.values()) == 9
     assert max(blocks.values()) <= LIFETIME
     # Any hour overlaps at most two numbered ones, whatever the clock was set to.
     assert max(map(tokens_within_an_hour, since_boot.values())) <= 2 * 60
@@ -150,7 +161,7 @@ from ugsd_privacy.ledger import Ledger
 from ugsd_privacy.keys.owner import OwnerKey
 from ugsd_privacy.protocol.messages import Disclosure
 
-directory, anchor, *numbers = sys.argv[1:]
+directory, anchor, window, *numbers = sys.argv[1:]
 kills, attempts, threads, cap, seed = map(int, numbers)
 block = Escalation(Disclosure.SUMMARY, 0, (), (1,), (0,), np.zeros((1, 4), np.float32))
 key, log_key = VerifierKey.generate(), LogKey.generate()
@@ -160,7 +171,7 @@ owner = OwnerKey.generate().public
 def device(attempts, user):
     # Reports each block that may be sent, before anything else happens.
     with Ledger(directory, anchor=anchor, busy_timeout_s=60) as ledger:
-        limits = BudgetLimits.without_caps(blocks_per_lifetime=cap)
+        limits = BudgetLimits.without_caps(**{f"blocks_per_{window}": cap})
         egress = Egress(
             ledger=ledger, owner=owner, limits=limits, user=user
         )
@@ -168,7 +179,7 @@ def device(attempts, user):
         def hammer():
             channel, server = ClientChannel(key.public), ServerChannel(key)
             channel.receive_hello(server.receive_hello(egress.seal_hello(channel).data, b""))
-            caption = egress.begin_caption(channel)
+            caption = egress.begin_caption(channel, recording=b"one recording ..")
             for _ in range(attempts):
                 try:
                     frame = egress.seal_block(channel, caption, block)
@@ -197,9 +208,11 @@ if attempts:
 """
 
 
-def start(folder: Path, *, kills: int, attempts: int, threads: int, cap: int, seed: int) -> Any:
+def start(
+    folder: Path, window: str, *, kills: int, attempts: int, threads: int, cap: int, seed: int
+) -> Any:
     numbers = map(str, (kills, attempts, threads, cap, seed))
-    command = [sys.executable, "-c", CROWD, str(folder / "ledger"), str(folder / "anchor")]
+    command = [sys.executable, "-c", CROWD, str(folder / "ledger"), str(folder / "anchor"), window]
     return subprocess.Popen([*command, *numbers], stdout=subprocess.PIPE, text=True)
 
 
@@ -212,10 +225,11 @@ def lines_of(*crowd: Any) -> Iterator[list[str]]:
 
 @pytest.mark.slow
 @pytest.mark.timeout(300)
-def test_processes_and_threads_never_overspend(tmp_path: Path) -> None:
+@pytest.mark.parametrize("window", ["recording", "lifetime"])
+def test_processes_and_threads_never_overspend(tmp_path: Path, window: str) -> None:
     each = CROWDED // 8
     crowd = [
-        start(tmp_path, kills=0, attempts=each, threads=4, cap=CROWD_CAP, seed=seed)
+        start(tmp_path, window, kills=0, attempts=each, threads=4, cap=CROWD_CAP, seed=seed)
         for seed in (1, 2)
     ]
     lines = list(lines_of(*crowd))
@@ -229,11 +243,12 @@ def test_processes_and_threads_never_overspend(tmp_path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.timeout(300)
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="kills forked children")
-def test_kills_never_overspend_or_send_unlogged_frames() -> None:
+@pytest.mark.parametrize("window", ["recording", "lifetime"])
+def test_kills_never_overspend_or_send_unlogged_frames(window: str) -> None:
     # On the fastest disk there is, so that kills hit every moment of an egress.
     memory = "/dev/shm" if Path("/dev/shm").is_dir() else None
     with tempfile.TemporaryDirectory(dir=memory) as folder:
-        crowd = start(Path(folder), kills=250, attempts=0, threads=1, cap=40, seed=3)
+        crowd = start(Path(folder), window, kills=250, attempts=0, threads=1, cap=40, seed=3)
         lines = list(lines_of(crowd))
         sent = Counter(line[1] for line in lines if line[0] == "sent")
         assert any(line[0] == "refused" for line in lines), "no cap was reached"

@@ -15,7 +15,14 @@ import pytest
 from pydantic import BaseModel, Field
 from ugsd_privacy.audit.export import ExportHeader
 from ugsd_privacy.audit.receipts import Consistency, Receipt
-from ugsd_privacy.audit.records import RECORD_VERSION, EgressRecord, Leaf, decode_record
+from ugsd_privacy.audit.records import (
+    RECORD_VERSION,
+    RECORDING_VERSION,
+    EgressRecord,
+    Leaf,
+    decode_record,
+)
+from ugsd_privacy.budget import WINDOWS
 from ugsd_privacy.cbor import decode_item, encode_item
 from ugsd_privacy.dp.accounting import UNBOUNDED_COST, Guarantee
 from ugsd_privacy.errors import PrivacyError
@@ -86,9 +93,11 @@ RECORD = EgressRecord(
     time_s=1,
 )
 BLOCK_RECORD = EgressRecord(
+    version=RECORDING_VERSION,
     kind="block",
     caption=1,
     caption_id=bytes(16),
+    recording_id=bytes(16),
     disclosure=Disclosure.DISTRIBUTIONS,
     slot=AskedSlot.EMOTION,
     tokens=(1,),
@@ -106,7 +115,7 @@ BLOCK_RECORD = EgressRecord(
     delta=1e-6,
     frame_bytes=1,
     frame_sha256=bytes(32),
-    before=dict.fromkeys(("caption", "hour", "day", "lifetime"), (1,) * 5),
+    before=dict.fromkeys(WINDOWS, (1,) * 5),
     hour=1,
     user="ada",
     time_s=1,
@@ -202,7 +211,7 @@ IN_MEMORY: dict[str, tuple[Any, Callable[[Any], object]]] = {
         dumped(REPORT) | {"log": KEY.public.to_text()},
         lambda item: read_report(json.dumps(item).encode()),
     ),
-    "record": (RECORD.model_dump(), from_cbor(decode_record)),
+    "record": (dict(decode_item(RECORD.to_bytes(), max_depth=3)), from_cbor(decode_record)),
     "leaf": ([RECORD_VERSION, bytes(32), 1, [1, 1]], from_cbor(Leaf.from_bytes)),
     "manifest": (MANIFEST.model_dump(), from_cbor(signed_and_read)),
     "block record": (

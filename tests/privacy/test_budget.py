@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 from ugsd_privacy.budget import CAPS, MEASURES, WINDOWS, BudgetLimits, Usage, check_caps
 from ugsd_privacy.dp import accounting as dp
+from ugsd_privacy.egress import CaptionHandle
 from ugsd_privacy.errors import BudgetExceeded
 
 DELTA = 1e-6
@@ -151,6 +152,7 @@ RANGES = {
     "bytes": (0, 9000),
     "epsilon": (0, 4),
 }
+RECORDINGS = (b"r" * 16, b"s" * 16)
 
 
 @settings(max_examples=25)
@@ -168,10 +170,13 @@ def test_no_sequence_of_egress_exceeds_a_cap(
         world = new_world(Path(directory) / "ledger")
         usage: dict[tuple[str, object], Usage] = {}
 
-        def count(amount: Usage, caption: bytes | None) -> None:
+        def count(amount: Usage, caption: CaptionHandle | None) -> None:
             hour = int(world.now_s // 3600)
             windows = [("hour", hour), ("day", hour // 24), ("lifetime", 0)]
-            for window in windows + ([("caption", caption)] if caption else []):
+            if caption is not None:
+                windows.append(("caption", caption.id))
+                windows += [("recording", caption.recording)] * bool(caption.recording)
+            for window in windows:
                 usage[window] = usage.get(window, Usage()) + amount
 
         with world.ledger:
@@ -181,9 +186,10 @@ def test_no_sequence_of_egress_exceeds_a_cap(
             except BudgetExceeded:
                 return
             count(Usage(frames=1, bytes=2386), None)
-            for step in data.draw(st.lists(st.sampled_from("bbbbchd"), max_size=15)):
-                if step == "c":
-                    captions.append(egress.begin_caption(world.channel))
+            for step in data.draw(st.lists(st.sampled_from("bbbbcrrhd"), max_size=15)):
+                if step in "cr":
+                    recording = data.draw(st.sampled_from(RECORDINGS)) if step == "r" else None
+                    captions.append(egress.begin_caption(world.channel, recording=recording))
                 elif step in "hd":
                     world.now_s += 3600 if step == "h" else 86_400
                 else:
@@ -195,7 +201,7 @@ def test_no_sequence_of_egress_exceeds_a_cap(
                         continue
                     assert world.server.open(frame.data)
                     cost = dp.UNBOUNDED_COST if sigma is None else size * ONE
-                    count(Usage(1, size, 1, len(frame.data), cost), caption.id)
+                    count(Usage(1, size, 1, len(frame.data), cost), caption)
                     assert egress.usage(caption) == usage["caption", caption.id]
         for (window, _), total in usage.items():
             for measure in MEASURES:

@@ -23,8 +23,8 @@ SURFACE = {
         "BudgetExceeded ChannelClosed ChannelError ExportFailed FileLocked "
         "FrameRejected HandshakeFailed KeyFileError LeakageNotMeasured LedgerCorrupt "
         "LedgerError LedgerMoved LedgerUnavailable LogOfAnotherVersion LogTampered "
-        "ManifestRejected PrivacyError ReportRejected UgsdError UnknownVersion UserNameRefused "
-        "WireError WitnessUnavailable"
+        "ManifestRejected PrivacyError RecordingRefused ReportRejected UgsdError UnknownVersion "
+        "UserNameRefused WireError WitnessUnavailable"
     ),
 }
 """The public names, by module. Other modules are private, whatever their names."""

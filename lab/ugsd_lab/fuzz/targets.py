@@ -17,7 +17,8 @@ import numpy as np
 from cryptography.hazmat.primitives.hpke import AEAD, KDF, KEM, Suite
 from numpy.typing import NDArray
 from ugsd_privacy.audit.receipts import Receipt
-from ugsd_privacy.audit.records import EgressRecord, decode_record
+from ugsd_privacy.audit.records import RECORDING_VERSION, EgressRecord, decode_record
+from ugsd_privacy.budget import WINDOWS
 from ugsd_privacy.cbor import decode_item
 from ugsd_privacy.dp.accounting import block_privacy_cost
 from ugsd_privacy.keys.log import LogKey
@@ -162,13 +163,14 @@ def _decodes(
 def _record() -> EgressRecord:
     counts = (1, 5, 1, 256, 9)
     return EgressRecord(
+        version=RECORDING_VERSION, recording_id=bytes(16),
         kind="block", caption=3, caption_id=bytes(16), disclosure=Disclosure.SUMMARY,
         slot=AskedSlot.EMOTION, continue_to=ContinueTo.NOTHING, exponent=2,
         tokens=(1, 2, 3), state_positions=(0,), state_dim=16, clip_norm=1.0, sigma=0.75,
         spend=block_privacy_cost(0.75, num_states=1, has_draft_weights=False),
         delta=1e-5, frame_bytes=256, frame_sha256=bytes(32), hour=480_012, user="ana",
         time_s=_NOW_S, verifier="abcde",
-        before={"caption": counts, "hour": counts, "day": counts, "lifetime": counts},
+        before=dict.fromkeys(WINDOWS, counts),
     )  # fmt: skip
 
 

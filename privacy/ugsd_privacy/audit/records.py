@@ -37,6 +37,7 @@ __all__ = [
     "BLOCK_FIELDS",
     "MAX_RANGES",
     "MAX_USER_CHARACTERS",
+    "RECORDING_VERSION",
     "RECORD_VERSION",
     "SALT_BYTES",
     "UNSEALED_KINDS",
@@ -50,7 +51,10 @@ __all__ = [
 ]
 
 RECORD_VERSION = 4
-"""Version of records and leaves. Version 3 was about blocks of wire version 1."""
+"""Version of leaves, and of records of captions that belong to no recording. Version 3 was about
+blocks of wire version 1."""
+RECORDING_VERSION = 5
+"""Version of records of captions that belong to a recording, which have two values more."""
 SALT_BYTES = 32
 _DIGEST_BYTES = 32
 MAX_RANGES = 50_000
@@ -97,12 +101,15 @@ class EgressRecord(StrictModel):
     erased the bodies of earlier leaves.
     """
 
-    version: Annotated[int, Field(ge=RECORD_VERSION, le=RECORD_VERSION)] = RECORD_VERSION
+    version: Annotated[int, Field(ge=RECORD_VERSION, le=RECORDING_VERSION)] = RECORD_VERSION
     kind: Literal["hello", "block", "cover", "reset", "erase"]
     caption: Count | None = None
     """Ordinal of the caption within its session, as in blocks; that of a cover is never sent."""
     caption_id: Annotated[bytes, Field(min_length=16, max_length=16)] | None = None
     """Random id of the caption, on this device only."""
+    recording_id: Annotated[bytes, Field(min_length=16, max_length=16)] | None = None
+    """Id of the recording that the caption belongs to, on this device only. Only records of version
+    ``RECORDING_VERSION`` have it, and all of them do."""
     disclosure: Annotated[Disclosure, Field(strict=False)] | None = None
     slot: Annotated[AskedSlot, Field(strict=False)] | None = None
     """What the block asked about."""
@@ -161,15 +168,23 @@ class EgressRecord(StrictModel):
         )
 
     @model_validator(mode="after")
+    def _check_windows(self) -> Self:
+        if (self.version == RECORDING_VERSION) != (self.recording_id is not None):
+            raise ValueError("a record's version does not match whether it has a recording")
+        if self.recording_id is not None and self.caption_id is None:
+            raise ValueError("only a caption belongs to a recording")
+        own = {"caption": self.caption_id, "recording": self.recording_id}
+        charged = {window for window, name in own.items() if name is not None}
+        if set(self.before) != {"hour", "day", "lifetime"} | charged:
+            raise ValueError("a record must have the usage of every window")
+        return self
+
+    @model_validator(mode="after")
     def _check_kind(self) -> Self:
         about_captions = (self.caption, self.caption_id, self.before.get("caption"))
         present = {field is not None for field in about_captions}
         if present != {self.kind in {"block", "cover"}}:
             raise ValueError("only a block or a cover has a caption")
-        if set(self.before) != (
-            {"hour", "day", "lifetime"} | ({"caption"} if self.caption_id else set())
-        ):
-            raise ValueError("a record must have the usage of every window")
         if (self.disclosure is not None) != (self.kind == "block"):
             raise ValueError("only a block has a disclosure")
         if {self.slot is not None, self.continue_to is not None} != {self.kind == "block"}:
@@ -205,6 +220,8 @@ class EgressRecord(StrictModel):
     def to_bytes(self) -> bytes:
         """Return the body: deterministic CBOR (RFC 8949 §4.2.1)."""
         fields = self.model_dump(mode="python")
+        if self.recording_id is None:
+            del fields["recording_id"]
         if self.disclosure is not None:
             fields["disclosure"] = str(self.disclosure)
         if self.slot is not None and self.continue_to is not None:
@@ -242,7 +259,7 @@ class Leaf:
         except WireError:
             raise LogTampered("not a leaf") from None
         if isinstance(fields, tuple) and fields:
-            _check_version("leaf", fields[0])
+            _check_version("leaf", fields[0], RECORD_VERSION)
         try:
             version, digest, frame_bytes, (blocks, tokens) = fields
             leaf = cls(digest, frame_bytes, blocks, tokens)
@@ -269,7 +286,7 @@ def decode_record(body: bytes) -> EgressRecord:
     try:
         fields = decode_item(body, max_depth=_MAX_DEPTH, max_items=_MAX_ITEMS)
         if isinstance(fields, dict):
-            _check_version("record", fields.get("version"))
+            _check_version("record", fields.get("version"), RECORD_VERSION, RECORDING_VERSION)
         record = EgressRecord.model_validate(fields)
     except ValidationError as error:
         raise LogTampered(f"not an egress record: {_fault(error)}") from None
@@ -289,12 +306,14 @@ def _fault(error: ValidationError) -> str:
     return f"{error.error_count()} error(s)"
 
 
-def _check_version(noun: str, version: object) -> None:
-    """Raise :class:`LogOfAnotherVersion` for an integer that is not this release's version."""
-    if type(version) is int and version != RECORD_VERSION:
+def _check_version(noun: str, version: object, *readable: int) -> None:
+    """Raise :class:`LogOfAnotherVersion` for an integer that is not a version which this release
+    reads."""
+    if type(version) is int and version not in readable:
+        known = " and ".join(map(str, readable))
         raise LogOfAnotherVersion(
-            f"the {noun} has version {version}, and this release reads {RECORD_VERSION}: use the "
-            "release that wrote it"
+            f"the {noun} has version {version}, and this release reads {known}: use the release "
+            "that wrote it"
         )
 
 

@@ -4,8 +4,8 @@ It detects flipped bits, deleted, inserted and reordered records, charges that d
 sent, and a log shorter than any known checkpoint. It cannot detect a ledger that was rolled back
 *together with* its stored checkpoints: pass checkpoints from elsewhere (receipts, a witness) as
 ``trusted``. Reading the bodies needs the owner's key. Without it, and for erased bodies, charges
-are compared with their leaves and with the totals; then their user, hour, caption and epsilon are
-not proven.
+are compared with their leaves and with the totals; then their user, hour, caption, recording and
+epsilon are not proven.
 """
 
 from __future__ import annotations
@@ -175,7 +175,8 @@ def _replay_row(view: LedgerView, reader: BodyReader, row: LedgerRow, replay: _R
 
 
 def _check_charge(row: LedgerRow, record: EgressRecord, charge: Usage, index: int) -> None:
-    expected = (record.user, record.hour, record.caption_id, *charge.counts)
+    about = (record.user, record.hour, record.caption_id, record.recording_id)
+    expected = (*about, *charge.counts)
     if tuple(row[3:]) != expected:
         raise LogTampered(f"charge {index} differs from record {index}", index=index)
 
@@ -196,7 +197,7 @@ def _count_charge(row: LedgerRow, replay: _Replay, index: int) -> None:
             f"charge {index} is for an earlier hour than the one before it", index=index
         )
     charge = Usage(leaf.blocks, leaf.tokens, 1, leaf.frame_bytes, spend)
-    for window, number in window_numbers(hour, row.caption).items():
+    for window, number in window_numbers(hour, row.caption, row.recording).items():
         replay.used[user, window, number] += charge
     replay.total += charge
     replay.last_hour = hour
@@ -218,7 +219,8 @@ def _check_budget(record: EgressRecord, charge: Usage, replay: _Replay, index: i
         raise LogTampered(
             f"record {index} is for an earlier hour than the one before it", index=index
         )
-    for window, number in window_numbers(record.hour, record.caption_id).items():
+    numbers = window_numbers(record.hour, record.caption_id, record.recording_id)
+    for window, number in numbers.items():
         key = (record.user, window, number)
         used = replay.used[key]
         if record.before[window] != used.counts:

@@ -14,7 +14,8 @@ LOST = "lost"
 """The fault of a ledger that must exist and does not."""
 
 _APPLICATION_ID = 0x55475344  # "UGSD"
-_FORMAT = 4
+_FORMAT, _WITHOUT_RECORDINGS = 5, 4
+"""The format, and the one before it, which is converted when a ledger is opened."""
 _POLL_S = 0.005
 _AMOUNTS = ", ".join(
     f"{measure} INTEGER NOT NULL" for measure in ("blocks", "tokens", "frames", "bytes", "spend")
@@ -27,9 +28,9 @@ _SCHEMA = (
     "CREATE TABLE epochs (epoch INTEGER PRIMARY KEY REFERENCES leaves, owner BLOB NOT NULL,"
     " sealed BLOB NOT NULL) STRICT",
     "CREATE TABLE charges (leaf INTEGER PRIMARY KEY REFERENCES leaves, user TEXT NOT NULL,"
-    f" hour INTEGER NOT NULL, caption BLOB, {_AMOUNTS}) STRICT",
+    f" hour INTEGER NOT NULL, caption BLOB, {_AMOUNTS}, recording BLOB) STRICT",
     "CREATE INDEX charges_by_caption ON charges (caption) WHERE caption IS NOT NULL",
-    # A window is an hour or a day by number, a lifetime, or a caption by its id.
+    # A window is an hour or a day by number, a lifetime, or a caption or a recording by its id.
     "CREATE TABLE totals (user TEXT NOT NULL, window TEXT NOT NULL, number ANY NOT NULL,"
     f" {_AMOUNTS}, PRIMARY KEY (user, window, number)) STRICT, WITHOUT ROWID",
     "CREATE TABLE nodes (level INTEGER NOT NULL, position INTEGER NOT NULL, hash BLOB NOT NULL,"
@@ -46,15 +47,25 @@ _SCHEMA = (
 )
 
 
+_ADD_RECORDING = "ALTER TABLE charges ADD COLUMN recording BLOB"
+_SCHEMA_WITHOUT_RECORDINGS = tuple(
+    statement.replace(", recording BLOB)", ")") for statement in _SCHEMA
+)
+
+
 def prepare_schema(db: sqlite3.Connection, *, create: bool, ends_s: float) -> None:
-    """Create the tables of a new ledger if ``create`` is true. Another process that does the same
-    is waited for until ``ends_s``, a time of ``time.monotonic()``.
+    """Create the tables of a new ledger if ``create`` is true, and convert one of the format before
+    recordings, whose rows all stay as they are. Another process that does the same is waited for
+    until ``ends_s``, a time of ``time.monotonic()``.
 
     Raises :class:`LedgerCorrupt` or :class:`LedgerUnavailable` for any other database.
     """
     _write_ahead(db, ends_s)
     db.execute("BEGIN IMMEDIATE")
     try:
+        if _is_without_recordings(db):
+            db.execute(_ADD_RECORDING)
+            db.execute(f"PRAGMA user_version = {_FORMAT}")
         if is_new(db, may_be=create):
             for statement in _SCHEMA:
                 db.execute(statement)
@@ -88,9 +99,7 @@ def _write_ahead(db: sqlite3.Connection, ends_s: float) -> None:
 
 def is_new(db: sqlite3.Connection, *, may_be: bool) -> bool:
     """Return whether the database is empty. Raises like :func:`prepare_schema`."""
-    application: int = db.execute("PRAGMA application_id").fetchone()[0]
-    version: int = db.execute("PRAGMA user_version").fetchone()[0]
-    schema = {row[0] for row in db.execute("SELECT sql FROM sqlite_schema WHERE sql NOT NULL")}
+    application, version, schema = _read_schema(db)
     if (application, version, schema) == (0, 0, set()):
         if not may_be:
             raise LedgerCorrupt(LOST)
@@ -105,3 +114,17 @@ def is_new(db: sqlite3.Connection, *, may_be: bool) -> bool:
     if schema != set(_SCHEMA):  # a lost table, a looser column, a trigger that edits
         raise LedgerCorrupt("its tables were altered")
     return False
+
+
+def _is_without_recordings(db: sqlite3.Connection) -> bool:
+    """Return whether this is a whole ledger of the format before recordings."""
+    found = _APPLICATION_ID, _WITHOUT_RECORDINGS, set(_SCHEMA_WITHOUT_RECORDINGS)
+    return _read_schema(db) == found
+
+
+def _read_schema(db: sqlite3.Connection) -> tuple[int, int, set[str]]:
+    """Return the ids of the application and of the format, and the statements of the tables."""
+    application: int = db.execute("PRAGMA application_id").fetchone()[0]
+    version: int = db.execute("PRAGMA user_version").fetchone()[0]
+    schema = {row[0] for row in db.execute("SELECT sql FROM sqlite_schema WHERE sql NOT NULL")}
+    return application, version, schema

@@ -142,23 +142,25 @@ class Ledger:
         user: str,
         caption: bytes | None,
         now_s: float,
+        recording: bytes | None = None,
         uptime: Uptime | None = None,
         timeout_s: float | None = None,
     ) -> Iterator[EgressTransaction]:
         """Yield one egress transaction, which is committed if it recorded, else rolled back.
 
+        ``recording`` is the id of the recording that the caption belongs to, if any.
         ``timeout_s`` is how long to wait for other threads and processes. Raises
         :class:`LedgerUnavailable` or :class:`LedgerCorrupt` at the start or at the end; then
         nothing may be sent. (If it is unknown whether a commit succeeded, it may have charged.)
         Raises :class:`LedgerMoved` unless the commit is at the ledger's path when this returns.
         """
         with self._writing("FULL", timeout_s) as db:
-            egress = EgressTransaction(db, user, caption, now_s, uptime)
+            egress = EgressTransaction(db, user, caption, now_s, uptime, recording)
             if egress.start is not None:
                 egress.record_clock_start(egress.start)
                 db.execute("COMMIT")  # it stays even if this egress is refused
                 db.execute("BEGIN IMMEDIATE")
-                egress = EgressTransaction(db, user, caption, now_s, uptime)
+                egress = EgressTransaction(db, user, caption, now_s, uptime, recording)
             if self._anchor is not None and _mark(self._anchor).size > egress.index:
                 raise LedgerCorrupt(_ROLLED_BACK)
             yield egress

@@ -25,7 +25,8 @@ class BudgetStanding:
 
     limits: BudgetLimits
     used: Mapping[Window, Usage]
-    """What was used in each window; that of a caption is missing before its first block."""
+    """What was used in each window; that of a caption is missing before its first block,
+    and that of a recording for a caption that belongs to none."""
     time_s: float
     """Unix time in seconds by which hours are counted."""
     questions: Questions = NO_QUESTIONS
@@ -75,20 +76,25 @@ class UserBudget:
             return view.used(self._user, view.hour_of(now_s, uptime))
 
     def remaining(
-        self, caption: bytes | None, *, timeout_s: float | None = None
+        self,
+        caption: bytes | None,
+        *,
+        recording: bytes | None = None,
+        timeout_s: float | None = None,
     ) -> Mapping[str, float]:
         """Return what each cap still allows, by its name as in :meth:`BudgetLimits.remaining`.
 
-        Caps per caption are those of the caption with this id, or whole if it is ``None``. All
-        values are read at one moment.
+        Caps per caption are those of the caption with this id, or whole if it is ``None``; so are
+        those of a recording. All values are read at one moment.
         """
-        standing = self.standing(caption, timeout_s=timeout_s)
+        standing = self.standing(caption, recording=recording, timeout_s=timeout_s)
         return standing.limits.remaining(standing.used)
 
     def standing(
         self,
         caption: bytes | None,
         *,
+        recording: bytes | None = None,
         questions_after: int | None = None,
         timeout_s: float | None = None,
     ) -> BudgetStanding:
@@ -98,7 +104,7 @@ class UserBudget:
         with self._ledger.reading(timeout_s=timeout_s) as view:
             limits = self._limits.with_stricter_caps(view.caps(self._user))
             time_s = view.time_of(now_s, uptime)
-            used = view.used(self._user, int(time_s // SECONDS_PER_HOUR), caption)
+            used = view.used(self._user, int(time_s // SECONDS_PER_HOUR), caption, recording)
             questions = NO_QUESTIONS
             if questions_after is not None:
                 questions = view.questions(

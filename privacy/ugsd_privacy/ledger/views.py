@@ -58,6 +58,7 @@ class LedgerRow(NamedTuple):
     user: str | None
     hour: int | None
     caption: bytes | None
+    recording: bytes | None
     blocks: int | None
     tokens: int | None
     frames: int | None
@@ -67,7 +68,7 @@ class LedgerRow(NamedTuple):
 
 class Total(NamedTuple):
     """What a user used in one window. ``number`` is the number of an hour or a day, 0 for a
-    lifetime, or a caption's id."""
+    lifetime, or the id of a caption or a recording."""
 
     user: str
     window: str
@@ -75,9 +76,15 @@ class Total(NamedTuple):
     usage: Usage
 
 
-def window_numbers(hour: int, caption: bytes | None) -> dict[Window, int | bytes]:
+def window_numbers(
+    hour: int, caption: bytes | None, recording: bytes | None = None
+) -> dict[Window, int | bytes]:
     """Return the number of each window to which an egress is charged."""
-    numbers: dict[Window, int | bytes] = {} if caption is None else {"caption": caption}
+    numbers: dict[Window, int | bytes] = {}
+    if caption is not None:
+        numbers["caption"] = caption
+    if recording is not None:
+        numbers["recording"] = recording
     return numbers | {"hour": hour, "day": hour // _HOURS_PER_DAY, "lifetime": 0}
 
 
@@ -139,9 +146,15 @@ class LedgerView:
         row = self._db.execute(_ONE_TOTAL, (user, window, number)).fetchone()
         return Usage() if row is None else Usage(*row[1:])
 
-    def used(self, user: str, hour: int, caption: bytes | None = None) -> dict[Window, Usage]:
+    def used(
+        self,
+        user: str,
+        hour: int,
+        caption: bytes | None = None,
+        recording: bytes | None = None,
+    ) -> dict[Window, Usage]:
         """Return what ``user`` used in each window to which an egress at ``hour`` is charged."""
-        numbers = window_numbers(hour, caption)
+        numbers = window_numbers(hour, caption, recording)
         # A union and not one condition, so that each part is a look-up by the whole key.
         query = " UNION ALL ".join([_ONE_TOTAL] * len(numbers))
         values = [value for key in numbers.items() for value in (user, *key)]
@@ -181,7 +194,7 @@ class LedgerView:
     def rows(self, user: str | None = None) -> Iterator[LedgerRow]:
         """Yield every leaf with its charge, in order, or only those charged to ``user``."""
         query = (
-            f"SELECT leaf, content, sealed, user, hour, caption, {_AMOUNTS}"  # noqa: S608
+            f"SELECT leaf, content, sealed, user, hour, caption, recording, {_AMOUNTS}"  # noqa: S608
             " FROM leaves LEFT JOIN charges USING (leaf)"
             " WHERE ?1 IS NULL OR user = ?1 ORDER BY leaf"
         )
@@ -286,7 +299,8 @@ class LedgerView:
 
 
 class EgressTransaction(LedgerView):
-    """A write transaction of one egress, for ``user`` and possibly a caption."""
+    """A write transaction of one egress, for ``user`` and possibly a caption, which may belong to a
+    recording."""
 
     def __init__(
         self,
@@ -295,10 +309,12 @@ class EgressTransaction(LedgerView):
         caption: bytes | None,
         now_s: float,
         uptime: Uptime | None,
+        recording: bytes | None = None,
     ) -> None:
         super().__init__(db)
         self._user = user
         self._caption = caption
+        self._recording = recording
         self.last = b""
         """Hash of the recorded leaf; empty before :meth:`record`."""
         self.content = b""
@@ -308,7 +324,7 @@ class EgressTransaction(LedgerView):
         start = None if uptime is None else self._start()
         self.hour, self.start = hour_of(now_s, uptime, start, last_hour)
         """The hour to which it is charged; and a new reference for counting hours, or ``None``."""
-        self.before = self.used(user, self.hour, caption)
+        self.before = self.used(user, self.hour, caption, recording)
         """What was used in each window before this egress."""
 
     def record_clock_start(self, start: Start) -> None:
@@ -330,16 +346,17 @@ class EgressTransaction(LedgerView):
         execute, index, user = self._db.execute, self.index, self._user
         execute("INSERT INTO leaves VALUES (?, ?, ?)", (index, content, sealed))
         execute(
-            "INSERT INTO charges VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            (index, user, self.hour, self._caption, *charge.counts),
+            "INSERT INTO charges VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (index, user, self.hour, self._caption, *charge.counts, self._recording),
         )
+        numbers = window_numbers(self.hour, self._caption, self._recording)
         self._db.executemany(
             "INSERT OR REPLACE INTO totals VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
             (
                 (user, window, number, *(self.before[window] + charge).counts)
                 if window not in resets
                 else (user, window, number, *Usage().counts)
-                for window, number in window_numbers(self.hour, self._caption).items()
+                for window, number in numbers.items()
             ),
         )
         self.last, self.content = leaf_hash(content), content

@@ -55,14 +55,14 @@ class BudgetState:
         measure, _, window = cap.partition("_per_")
         usage = {str(name): usage for name, usage in self.used.items()}.get(window, Usage())
         used = usage.measured(measure, limits.delta)
-        is_per_caption = window == "caption"
+        is_per_use = window in {"caption", "recording"}
         return CapRow(
             cap=cap,
             configured=getattr(self.configured, cap),
             on_device=self.on_device.get(cap),
-            used=None if is_per_caption or math.isinf(used) else used,
-            remaining=None if is_per_caption else remaining,
-            is_met=not is_per_caption and not remaining,
+            used=None if is_per_use or math.isinf(used) else used,
+            remaining=None if is_per_use else remaining,
+            is_met=not is_per_use and not remaining,
         )
 
 

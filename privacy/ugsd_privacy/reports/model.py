@@ -68,10 +68,10 @@ class CapRow(Part):
     on_device: float | None
     """The limit that the owner set on the device; the smaller of both applies."""
     used: float | None
-    """How much of it was used. Null for a cap per caption, which applies to each caption
+    """How much of it was used. Null for a cap per caption or recording, which applies to each
     separately, and for epsilon if states were sent without noise."""
     remaining: float | None
-    """How much remains; null for a cap per caption."""
+    """How much remains; null for a cap per caption or recording."""
     is_met: bool
     """Whether nothing remains."""
 

@@ -185,8 +185,9 @@ def outside_period(report: Report) -> str:
 
 def used_text(cap: CapRow) -> str:
     """Format what was used of a cap. Epsilon is rounded up, so that it is never understated."""
-    if cap.cap.endswith("_caption"):
-        return "per caption"
+    window = cap.cap.rpartition("_")[2]
+    if window in {"caption", "recording"}:
+        return f"per {window}"
     if cap.used is None:
         return "unbounded"
     return _epsilon(cap.used, math.ceil) if cap.cap.startswith("epsilon") else number(cap.used)
@@ -195,7 +196,7 @@ def used_text(cap: CapRow) -> str:
 def remaining_text(cap: CapRow) -> str:
     """Format what remains of a cap. Epsilon is rounded down."""
     if cap.remaining is None:
-        return "per caption"
+        return f"per {cap.cap.rpartition('_')[2]}"
     if cap.is_met:
         return "0 (reached)"
     return (

@@ -10,7 +10,7 @@ from typing import TypeVar
 
 from ugsd_privacy.audit.receipts import Receipt
 from ugsd_privacy.dp.accounting import UNBOUNDED_COST
-from ugsd_privacy.egress import CaptionHandle, Escalation, SealedFrame
+from ugsd_privacy.egress import CaptionHandle, Escalation, SealedFrame, require_recording_id
 from ugsd_privacy.errors import (
     ChannelError,
     LedgerError,
@@ -60,15 +60,19 @@ class Exchange:
         deadline_s: float,
         waiting: WaitingTime,
         traffic_shape: TrafficShape = TrafficShape.PADDED,
+        recording: bytes | None = None,
         answered: Callable[[float], None] = lambda _: None,
         call: Call | None = None,
     ) -> None:
         """A connection of ``links`` is borrowed with the first block, until :meth:`close`.
 
         ``deadline_s`` limits one block, from its sealing to its verdict. All waits for the
-        verifier and for the ledger count against ``waiting``, the caption's total. ``answered``
-        records how many seconds after its question an answer came. The time limit of ``call``
-        shortens the waits, so that the caption can be finished without the verifier."""
+        verifier and for the ledger count against ``waiting``, the caption's total. ``recording`` is
+        the id of the recording that the caption belongs to, 16 bytes. ``answered`` records how many
+        seconds after its question an answer came. The time limit of ``call`` shortens the waits, so
+        that the caption can be finished without the verifier. Raises :class:`RecordingRefused`."""
+        require_recording_id(recording)
+        self.recording = recording
         self.traffic_shape = traffic_shape
         self.waiting = waiting
         self._links = links
@@ -245,7 +249,9 @@ class Exchange:
         """Return a block's frame, or a cover frame without ``escalation``."""
         if self._session is None:
             self._session = session
-            self._handle = session.home.egress.begin_caption(session.channel)
+            self._handle = session.home.egress.begin_caption(
+                session.channel, recording=self.recording
+            )
         assert self._session is session, "a caption uses one session"  # noqa: S101
         assert self._handle is not None  # noqa: S101
         channel, handle, egress = session.channel, self._handle, session.home.egress

@@ -3,8 +3,8 @@
 The price follows from what remains of the budget and from the questions to be expected, by
 :mod:`~ugsd_sdk.decoding.budget_price` and :mod:`~ugsd_sdk.decoding.demand_forecast`. Caps of an
 hour and of a day have a price. A caption's caps have none, since nothing is known of its later
-blocks; nor has a lifetime, since nothing is known of its end. Their caps hold as they do without
-pacing, and so do all caps where the budget suffices: then the price is 0.
+blocks; nor have a recording and a lifetime, since nothing is known of their end. Their caps hold as
+they do without pacing, and so do all caps where the budget suffices: then the price is 0.
 """
 
 from __future__ import annotations

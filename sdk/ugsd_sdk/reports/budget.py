@@ -34,8 +34,8 @@ class CapRow:
     in_force: float | None
     """The smaller of the two."""
     used: float | None
-    """Amount used in the window; ``None`` for windows of a caption, and for epsilon if states were
-    sent without noise."""
+    """Amount used in the window; ``None`` for windows of a caption or a recording, and for epsilon
+    if states were sent without noise."""
     remaining: float | None
     resets_at: str | None
     """When the window resets, UTC; ``None`` if it does not reset by itself."""
@@ -109,7 +109,7 @@ def _rows(
     prices = {one.cap.name: one.price for one in priced}
     rows = []
     for window in WINDOWS:
-        usage = None if window == "caption" else used.get(window, Usage())
+        usage = None if window in {"caption", "recording"} else used.get(window, Usage())
         for measure in MEASURES:
             cap = f"{measure}_per_{window}"
             is_epsilon_used = measure == "epsilon" and usage is not None and usage.privacy_cost > 0

@@ -120,8 +120,8 @@ class Advice:
             return cls(None, f"{cap} allows no state without noise: set noise, or lift the cap")
         if limit is not None and wanted > limit:
             return cls(None, f"this block alone needs more than {cap} allows: raise it")
-        if window == "caption":
-            return cls(None, f"the cap applies to each caption: raise {cap} to send more of one")
+        if window in {"caption", "recording"}:
+            return cls(None, f"the cap applies to each {window}: raise {cap} to send more of one")
         length = 1 if window == "hour" else _HOURS_PER_DAY
         if window != "lifetime" and decision.time_s // SECONDS_PER_HOUR // length < hour // length:
             return cls(None, f"the {window} was reset since; raise {cap} to send more")

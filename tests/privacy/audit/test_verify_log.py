@@ -11,7 +11,13 @@ import cbor2
 import pytest
 from ugsd_privacy.audit import verify
 from ugsd_privacy.audit.bodies import Epoch, plain_body
-from ugsd_privacy.audit.records import RECORD_VERSION, EgressRecord, Leaf, decode_record
+from ugsd_privacy.audit.records import (
+    RECORD_VERSION,
+    RECORDING_VERSION,
+    EgressRecord,
+    Leaf,
+    decode_record,
+)
 from ugsd_privacy.audit.verify import verify_log
 from ugsd_privacy.budget import Usage
 from ugsd_privacy.dp.accounting import UNBOUNDED_COST
@@ -107,7 +113,7 @@ TAMPERING = {
     "a deleted node": (["DELETE FROM nodes WHERE level = 2"], 3, "node 2/0"),
     "a surplus node": (["INSERT INTO nodes VALUES (9, 9, zeroblob(32))"], 7, "nodes for 7"),
     "a surplus charge": (
-        ["INSERT INTO charges VALUES (9, '', 480000, NULL, 0, 0, 1, 5, 0)"], 7, "8 charges"
+        ["INSERT INTO charges VALUES (9, '', 480000, NULL, 0, 0, 1, 5, 0, NULL)"], 7, "8 charges"
     ),
     "a truncated log": (
         ["DELETE FROM leaves WHERE leaf > 4", "DELETE FROM charges WHERE leaf > 4"],
@@ -286,7 +292,7 @@ def test_record_has_one_encoding(logged) -> None:
             decode_record(cbor2.dumps(cbor2.loads(body) | {"user": "é"}, canonical=False))
 
 
-@pytest.mark.parametrize("version", [1, RECORD_VERSION - 1, RECORD_VERSION + 1])
+@pytest.mark.parametrize("version", [1, RECORD_VERSION - 1, RECORDING_VERSION + 1])
 def test_record_of_another_version_names_it(version: int) -> None:
     body = cbor2.dumps({"version": version, "state_dim": 0}, canonical=True)
     with pytest.raises(LogTampered, match=f"version {version}, .* use the release that wrote it"):

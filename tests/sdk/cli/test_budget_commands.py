@@ -31,6 +31,7 @@ from ugsd_sdk.reports.decisions import Advice
 from ugsd_sdk.settings.config import Settings
 
 from tests.doubles.reasons import why_of
+from tests.doubles.recordings import caption_utterance
 
 New = Callable[..., Captioner]
 Voice = NDArray[np.float32]
@@ -47,6 +48,11 @@ REACHED = {
     "frames_per_caption": 2,
     "bytes_per_caption": 3 * FRAME - 1,
     "epsilon_per_caption": TWO_BLOCKS,
+    "blocks_per_recording": 2,
+    "tokens_per_recording": 12,
+    "frames_per_recording": 2,
+    "bytes_per_recording": 3 * FRAME - 1,
+    "epsilon_per_recording": TWO_BLOCKS,
     "blocks_per_hour": 2,
     "tokens_per_hour": 12,
     "frames_per_hour": 3,
@@ -90,7 +96,7 @@ def test_exceeded_cap_is_explained_with_numbers_and_advice(
     )
     policy = AlwaysEscalate(Disclosure.BLOCK_STATES)
     with new_captioner(config=settings, policy=policy) as captioner:
-        caption = captioner.caption(voice, 16_000)
+        caption = caption_utterance(captioner, voice, b"one recording ..")
     sent = len(fake.blocks)
     assert 0 < sent < 5
     assert why_of(caption.unverified_reason) == f"cap_exceeded: {cap}"
@@ -105,7 +111,11 @@ def test_exceeded_cap_is_explained_with_numbers_and_advice(
     assert f"caption {caption.id} of ada" in out
     assert f"blocked    {refused.reason}\n" in out
     window = cap.rpartition("_")[2]
-    advice = {"caption": "applies to each caption: raise", "lifetime": "--window lifetime"}
+    advice = {
+        "caption": "applies to each caption: raise",
+        "recording": "applies to each recording: raise",
+        "lifetime": "--window lifetime",
+    }
     assert advice.get(window, f"the {window} resets at 20") in out
     (line,) = output(capsys, "explain", "--user", "ada", "--json", *at).splitlines()
     blocks = json.loads(line)["blocks"]
@@ -352,6 +362,20 @@ def test_windows_reset_on_utc_hours_and_days(tmp_path: Path) -> None:
         assert resets["blocks_per_hour"] == f"2026-03-{hour}:00Z"
         assert resets["blocks_per_day"] == f"2026-03-{day}:00Z"
         assert resets["blocks_per_caption"] is None
+
+
+def test_caps_of_a_recording_are_set_and_shown(at: list[str], capsys: Capsys) -> None:
+    out = output(capsys, "set", "blocks_per_recording=50", "--user", "ada", *at)
+    assert out == "ada: blocks_per_recording: at most 50; in force for ada: 50\n"
+    (row,) = (
+        row
+        for row in json.loads(output(capsys, "show", "--user", "ada", "--json", *at))["rows"]
+        if row["cap"] == "blocks_per_recording"
+    )
+    assert (row["in_force"], row["used"], row["remaining"], row["price"]) == (50, None, None, None)
+    lines = output(capsys, "show", "--user", "ada", *at).splitlines()
+    (line,) = (line for line in lines if line.startswith("blocks_per_recording"))
+    assert line.rstrip().endswith("each recording")
 
 
 def test_device_cap_overrides_application_settings(

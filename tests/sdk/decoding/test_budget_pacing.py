@@ -113,8 +113,9 @@ def test_hour_and_day_both_count() -> None:
     assert hour.price > 0.9 > day.price == 0
 
 
-def test_caption_and_lifetime_have_no_price() -> None:
-    limits = BudgetLimits.without_caps(blocks_per_caption=1, blocks_per_lifetime=1)
+@pytest.mark.parametrize("window", ["caption", "recording", "lifetime"])
+def test_windows_of_unknown_end_have_no_price(window: str) -> None:
+    limits = BudgetLimits.without_caps(**{f"blocks_per_{window}": 1})
     standing = BudgetStanding(limits, {}, NOON_S, asked_before(200))
     assert BudgetPacer().quote(Question(0.5, COST), standing).price == 0
     assert BudgetPacer().prices(standing) == []

@@ -22,8 +22,8 @@ _EPILOG = """Examples:
   ugsd budget set bytes_per_lifetime=1000000 --everyone
   ugsd budget set tokens_per_day=none --user ada
 
-A cap is MEASURE_per_WINDOW: blocks, tokens, frames, bytes or epsilon per caption, hour, day or
-lifetime.
+A cap is MEASURE_per_WINDOW: blocks, tokens, frames, bytes or epsilon per caption, recording,
+hour, day or lifetime.
 """
 
 

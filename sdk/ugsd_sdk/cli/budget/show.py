@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 
 __all__ = ["number", "register"]
 
+_RESETS = {"caption": "each caption", "recording": "each recording", "lifetime": "by command"}
+"""When windows without an hour reset."""
+
 # Heavy imports are inside the commands, so that --help answers at once.
 # ruff: noqa: PLC0415
 
@@ -69,7 +72,7 @@ def _print_report(report: BudgetReport) -> None:
         table.add_column(name, justify="left" if is_text else "right")
     for row in report.rows:
         window = row.cap.rpartition("_")[2]
-        resets = {"caption": "each caption", "lifetime": "by command"}.get(window, row.resets_at)
+        resets = _RESETS.get(window, row.resets_at)
         used = "" if row.used is None else number(row.used)
         used = "unbounded" if row.label == "none" else used
         table.add_row(
