@@ -139,17 +139,23 @@ class Segmenter:
         return (self._buffer.end + self._num_waiting) / SAMPLE_RATE
 
     @property
-    def utterance(self) -> SpeechSegment | None:
-        """The utterance in hand, as far as it is known; ``None`` between utterances."""
-        tracker = self._tracker
-        if tracker.begin is None:
+    def utterance_s(self) -> tuple[float, float] | None:
+        """Start and end of the utterance in hand, as far as it is known, in seconds; ``None``
+        between utterances."""
+        if self._tracker.begin is None:
             return None
-        start, end = self._sample(tracker.begin), self._sample(tracker.end)
-        start = max(start, self._buffer.start)
-        samples = self._buffer.between(start, end).copy()
-        return SpeechSegment(
-            start / SAMPLE_RATE, (start + len(samples)) / SAMPLE_RATE, samples, is_cut=True
-        )
+        start, end = self._start_of(self._tracker.begin), self._sample(self._tracker.end)
+        return start / SAMPLE_RATE, end / SAMPLE_RATE
+
+    def utterance(self, last_s: float = math.inf) -> Float32:
+        """Return the samples (n,) of the utterance in hand, of which at most the last ``last_s``
+        seconds; none between utterances."""
+        if self._tracker.begin is None:
+            return np.zeros(0, np.float32)
+        start, end = self._start_of(self._tracker.begin), self._sample(self._tracker.end)
+        if end - start > last_s * SAMPLE_RATE:
+            start = end - round(last_s * SAMPLE_RATE)
+        return self._buffer.between(start, end).copy()
 
     def push(self, samples: Float32) -> list[SegmenterEvent]:
         """Add ``samples`` (n,), finite, and return what they show."""
