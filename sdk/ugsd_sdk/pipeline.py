@@ -1,10 +1,10 @@
-"""A loaded captioner's parts, and the way of a clip through them."""
+"""What one user's captions need, and the way of a clip through it."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass, replace
 from itertools import chain
 from time import monotonic
@@ -23,6 +23,7 @@ from ugsd_sdk.attributes.length import CaptionLength
 from ugsd_sdk.attributes.plan import CaptionPlan
 from ugsd_sdk.attributes.slots import Slot
 from ugsd_sdk.audio.samples import Clip, read_pieces
+from ugsd_sdk.calls.call import Call
 from ugsd_sdk.caption import (
     NO_SPEECH,
     BlockDecision,
@@ -55,8 +56,8 @@ from ugsd_sdk.speech.reader import Meter, SpeechDetector, SpeechReader
 from ugsd_sdk.speech.spans import Speech
 
 if TYPE_CHECKING:
+    from ugsd_sdk.connection.connection_pool import ConnectionPool
     from ugsd_sdk.connection.exchange import Exchange
-    from ugsd_sdk.connection.verifier_connection import VerifierConnection
     from ugsd_sdk.decoding.budget_pacing import BudgetPacer
     from ugsd_sdk.home import UserEgress
 
@@ -85,10 +86,15 @@ class _Wish:
     path: str | None
     length: CaptionLength
     seed: int
+    call: Call
+    load_s: float
+    """How long loading took, if this is the captioner's first caption."""
+    is_draft: bool
+    recording: bytes | None
 
 
 class CaptionPipeline:
-    """The parts of a loaded captioner. It makes one caption at a time."""
+    """One user's way to captions, over models that all users share. Threads may share it."""
 
     def __init__(
         self,
@@ -97,7 +103,7 @@ class CaptionPipeline:
         drafter: Drafter,
         uncertainty: Uncertainty,
         policy: Policy,
-        link: VerifierConnection | None,
+        links: ConnectionPool | None,
         user_egress: UserEgress | None,
         user_profile: UserProfile | None,
         detector: SpeechDetector,
@@ -109,7 +115,7 @@ class CaptionPipeline:
         self.drafter = drafter
         self.uncertainty = uncertainty
         self.policy = policy
-        self.link = link
+        self.links = links
         self.block_rules = BlockRules(
             drafter.info.slot_table,
             block_unit=settings.block_unit,
@@ -127,11 +133,9 @@ class CaptionPipeline:
                 "and continuation = caption"
             )
         self.pace = Pace(self._round_trip_s)
-        """The measured times of this captioner."""
+        """The measured times of this user's captions."""
         self.user_profile = user_profile
         self.detector = detector
-        self.load_s = 0.0
-        """How long loading took; 0 after a caption has reported it."""
         self._meter = meter
         self._user_egress = user_egress
         self._pacer: BudgetPacer | None = None
@@ -145,35 +149,56 @@ class CaptionPipeline:
         clip: Clip,
         sample_rate: float | None,
         *,
+        call: Call,
         profile: Profile | None,
         length: CaptionLength | None,
         seed: int | None,
+        load_s: float = 0.0,
+        is_draft: bool = False,
+        recording: bytes | None = None,
     ) -> Caption:
-        """Return the caption of a clip: see :meth:`~ugsd_sdk.captioner.Captioner.caption`."""
+        """Return the caption of a clip: see :meth:`~ugsd_sdk.captioner.Captioner.caption`.
+
+        A draft is made on the device alone and changes no profile. ``load_s`` is how long loading
+        took, if this caption shall report it. ``recording`` identifies the recording that the clip
+        is a part of, in 16 bytes.
+        """
         started_s = monotonic()
         settings = self.settings
         wish = _Wish(
             escaped_path(clip) if isinstance(clip, (str, os.PathLike)) else None,
             settings.length if length is None else length,
             settings.seed if seed is None else seed,
+            call,
+            load_s,
+            is_draft,
+            recording,
         )
+        call.check()
         reader = SpeechReader(read_pieces(clip, sample_rate), self.detector, self._meter())
         pieces = iter(reader)
         first = next(pieces, None)
         if first is None:
             return self._without_speech(wish, reader, started_s)
-        return self._with_speech(wish, reader, chain([first], pieces), profile, started_s)
+        chosen = self.user_profile if profile is None else profile
+        with _turn(chosen, wish), ExitStack() as closing:
+            used = self._clip_profile(chosen)
+            exchange = self._exchange(wish)
+            if exchange is not None:
+                closing.callback(exchange.close)
+            speech = chain([first], pieces)
+            return self._with_speech(wish, reader, speech, used, exchange, started_s)
 
     def _with_speech(
         self,
         wish: _Wish,
         reader: SpeechReader,
         speech: Iterator[NDArray[np.float32]],
-        profile: Profile | None,
+        used: ClipProfile,
+        exchange: Exchange | None,
         started_s: float,
     ) -> Caption:
         drafter = self.drafter
-        used = self._clip_profile(profile)
         conditioned = drafter.encode(speech, used.contents)
         voice, match = conditioned.voice, conditioned.profile_match
         femininity = used.femininity(voice, match)
@@ -191,13 +216,14 @@ class CaptionPipeline:
         )
         plan = described.plan(wish.length, _wording_of(reader.speech, wish.seed))
         encoded_s = monotonic()
-        exchange = self._exchange()
         policy = self._policy_for(conditioned, used, exchange)
         decoder = self._decoder(replace(conditioned, plan=plan), exchange, policy)
         finished, draft_s = drive(decoder, exchange)
         gender = gender_from(femininity) if self.settings.gender else None
         receipts = () if exchange is None else exchange.receipts()
-        change = self._add(used, replace(conditioned, voice=voice), described, exchange)
+        change = ProfileChange.NONE
+        if not wish.is_draft:
+            change = self._add(used, replace(conditioned, voice=voice), described, exchange)
         caption_id = self._record_decisions(finished, exchange)
         attributes = _worded(described, plan, finished, drafter.info.slot_table)
         return Caption(
@@ -213,7 +239,7 @@ class CaptionPipeline:
             tokens=tokens_of(finished, drafter, gender),
             profile=CaptionProfile.of(used, conditioned, change),
             usage=self._usage(finished, exchange),
-            latency_ms=self._latency(started_s, encoded_s, draft_s, exchange),
+            latency_ms=_latency(wish.load_s, started_s, encoded_s, draft_s, exchange),
             receipts=receipts,
             unverified_reason=self._unverified_reason(exchange, finished),
             id=caption_id,
@@ -237,7 +263,7 @@ class CaptionPipeline:
         )
 
     def _round_trip_s(self) -> float | None:
-        round_trip = None if self.link is None else self.link.round_trip
+        round_trip = None if self.links is None else self.links.round_trip
         return None if round_trip is None else round_trip.expected_s
 
     def _block_tokens(self) -> int:
@@ -275,21 +301,23 @@ class CaptionPipeline:
         """Return the caption of a recording that holds no voice. In constant shape a cover frame is
         sent, as for any caption; otherwise nothing."""
         is_constant = self.settings.traffic_shape is TrafficShape.CONSTANT
-        exchange = self._exchange() if is_constant else None
-        if exchange is not None:
-            exchange.send_cover_if_due()
-        sent = None if exchange is None else exchange.caption_id
-        return Caption(
-            path=wish.path,
-            text=NO_SPEECH,
-            length=wish.length,
-            seed=wish.seed,
-            speech=CaptionSpeech.of(reader.speech),
-            usage=self._usage(Finished((), DecodingCounts.none()), exchange),
-            latency_ms=self._latency(started_s, monotonic(), 0.0, exchange),
-            receipts=() if exchange is None else exchange.receipts(),
-            id=None if sent is None else sent.hex(),
-        )
+        exchange = self._exchange(wish) if is_constant else None
+        with ExitStack() as closing:
+            if exchange is not None:
+                closing.callback(exchange.close)
+                exchange.send_cover_if_due()
+            sent = None if exchange is None else exchange.caption_id
+            return Caption(
+                path=wish.path,
+                text=NO_SPEECH,
+                length=wish.length,
+                seed=wish.seed,
+                speech=CaptionSpeech.of(reader.speech),
+                usage=self._usage(Finished((), DecodingCounts.none()), exchange),
+                latency_ms=_latency(wish.load_s, started_s, monotonic(), 0.0, exchange),
+                receipts=() if exchange is None else exchange.receipts(),
+                id=None if sent is None else sent.hex(),
+            )
 
     def _add(
         self,
@@ -305,9 +333,8 @@ class CaptionPipeline:
         with exchange.waiting.for_lock(_STORING_S) as timeout_s:
             return used.add(voice, timeout_s=timeout_s, utterance=utterance)
 
-    def _clip_profile(self, given: Profile | None) -> ClipProfile:
-        """Return what a caption uses of the profile that was ``given``, or else of the user's."""
-        profile = self.user_profile if given is None else given
+    def _clip_profile(self, profile: Profile | None) -> ClipProfile:
+        """Return what a caption uses of ``profile``."""
         enrolment = Enrolment(self.settings.min_enrolment, self.settings.min_enrolment_s)
         return ClipProfile(profile, self.drafter.info.profile_encoder, enrolment)
 
@@ -349,15 +376,15 @@ class CaptionPipeline:
             return BudgetView()
         return budget_of(exchange, self._user_egress, self.limits, self._pacer)
 
-    def _exchange(self) -> Exchange | None:
-        """Return the exchange of a new caption, or ``None`` without a verifier."""
-        if self.link is None:
+    def _exchange(self, wish: _Wish) -> Exchange | None:
+        """Return the exchange of a new caption, or ``None`` without a verifier and for a draft."""
+        if self.links is None or wish.is_draft:
             return None
         from ugsd_sdk.connection.exchange import Exchange  # noqa: PLC0415  # heavy
 
         verifier = self.settings.verifier
         return Exchange(
-            self.link,
+            self.links,
             deadline_s=verifier.deadline_s,
             waiting=WaitingTime(verifier.caption_deadline_s),
             traffic_shape=self.settings.traffic_shape,
@@ -373,27 +400,26 @@ class CaptionPipeline:
             self._user_egress.write_journal(caption_id, finished.blocks, timeout_s=timeout_s)
         return caption_id.hex()
 
-    def _latency(
-        self, started_s: float, encoded_s: float, draft_s: float, exchange: Exchange | None
-    ) -> Latency:
-        """Return the times of a caption that ends now. The first one reports loading as well."""
-        load_s, self.load_s = self.load_s, 0.0
-        return Latency(
-            load=_milliseconds(load_s),
-            encode=_milliseconds(encoded_s - started_s),
-            draft=_milliseconds(draft_s),
-            wait=_milliseconds(0 if exchange is None else exchange.waited_s),
-            total=_milliseconds(load_s + monotonic() - started_s),
-        )
+    @property
+    def is_disposable(self) -> bool:
+        """Whether closing it loses nothing but measured times: its profile is stored, or there is
+        none."""
+        return self.user_profile is None or self.user_profile.is_stored
 
     def close(self) -> None:
+        """Close the user's connections and ledger. May be called again."""
         with ExitStack() as closing:  # closes all of them even if one fails
-            closing.callback(self.drafter.close)
-            closing.callback(self.detector.close)
             if self._user_egress is not None:
                 closing.callback(self._user_egress.close)
-            if self.link is not None:
-                closing.callback(self.link.close)
+            if self.links is not None:
+                closing.callback(self.links.close)
+
+
+def _turn(profile: Profile | None, wish: _Wish) -> AbstractContextManager[None]:
+    """Return what a caption holds that may change ``profile``, since it sees all earlier ones."""
+    if profile is None or profile.is_frozen or wish.is_draft:
+        return nullcontext()
+    return wish.call.holding(profile.turn)
 
 
 def _wording_of(speech: Speech, seed: int) -> str:
@@ -415,6 +441,19 @@ def _worded(
     naming = [one for one in clause if table.emotions_in([one.token])]
     is_written = any(one.source in _WRITTEN for one in naming)
     return described.worded(plan, emotion, DecidedBy.VERIFIER if is_written else DecidedBy.DEVICE)
+
+
+def _latency(
+    load_s: float, started_s: float, encoded_s: float, draft_s: float, exchange: Exchange | None
+) -> Latency:
+    """Return the times of a caption that ends now."""
+    return Latency(
+        load=_milliseconds(load_s),
+        encode=_milliseconds(encoded_s - started_s),
+        draft=_milliseconds(draft_s),
+        wait=_milliseconds(0 if exchange is None else exchange.waited_s),
+        total=_milliseconds(load_s + monotonic() - started_s),
+    )
 
 
 def _milliseconds(seconds: float) -> float:
