@@ -16,6 +16,7 @@ from types import TracebackType
 from typing import Self
 
 from ugsd_sdk.concurrency.background import BackgroundWork
+from ugsd_sdk.errors import AudioError
 from ugsd_sdk.streams.chunk_queue import ChunkQueue
 from ugsd_sdk.streams.chunks import AudioChunk, MonoChunk, mono_chunk
 from ugsd_sdk.streams.events import StreamEvent
@@ -87,7 +88,8 @@ class AsyncCaptionStream(AsyncIterator[StreamEvent]):
         """``captions`` is called once, with the first event."""
         self._queue = _queue_for(source)
         self._events = _async_events(self._queue, source, sample_rate, captions)
-        self._next: asyncio.Task[StreamEvent] | None = None
+        self._next: asyncio.Future[StreamEvent] | None = None
+        self._is_closed = False
 
     async def __aenter__(self) -> Self:
         return self
@@ -102,22 +104,22 @@ class AsyncCaptionStream(AsyncIterator[StreamEvent]):
 
     async def __anext__(self) -> StreamEvent:
         """Return the next event; raises as :meth:`CaptionStream.__next__` does."""
-        if self._queue.is_closed:
+        if self._is_closed:
             raise StopAsyncIteration
         self._next = asyncio.ensure_future(anext(self._events))
         try:
             return await self._next
         except asyncio.CancelledError:
-            is_closed = self._queue.is_closed
-            self._queue.close()
-            if is_closed:
+            if self._is_closed:
                 raise StopAsyncIteration from None
+            self._queue.close()
             raise
         finally:
             self._next = None
 
     async def aclose(self) -> None:
         """End the stream; may be called from another task, and repeated."""
+        self._is_closed = True
         self._queue.close()
         waiting = self._next
         if waiting is not None:
@@ -138,7 +140,10 @@ def _start(queue: ChunkQueue, source: object, sample_rate: float | None) -> Call
         return lambda: None
 
     def deliver(chunk: AudioChunk) -> None:
-        queue.put_newest(mono_chunk(chunk, sample_rate))
+        try:
+            queue.put_newest(mono_chunk(chunk, sample_rate))
+        except AudioError as error:
+            queue.end(error)
 
     def end(error: Exception | None) -> None:
         queue.end(None if error is None else source_error(error))
@@ -181,8 +186,10 @@ async def _async_events(
     made: Callable[[], UtteranceCaptions],
 ) -> AsyncGenerator[StreamEvent]:
     captions = await asyncio.to_thread(made)
-    is_async = isinstance(source, AsyncIterable)
-    chunks = (_pulled if is_async else _queued)(queue, source, sample_rate)
+    if isinstance(source, AsyncIterable):
+        chunks = _pulled(queue, source, sample_rate)
+    else:
+        chunks = _queued(queue, source, sample_rate)
     try:
         async with aclosing(chunks):
             async for chunk in chunks:

@@ -72,9 +72,7 @@ def _samples(given: object) -> NDArray[np.generic]:
 
 def _mono(samples: NDArray[np.generic]) -> Float32:
     if samples.dtype.kind != "f" and samples.dtype != np.int16:
-        raise BadSamples(
-            f"a chunk of type {samples.dtype}: give floats within [-1, 1], or int16"
-        )
+        raise BadSamples(f"a chunk of type {samples.dtype}: give floats within [-1, 1], or int16")
     if samples.ndim not in {1, 2} or (samples.ndim == 2 and samples.shape[1] > MAX_CHANNELS):
         raise BadSamples(
             f"a chunk of shape {samples.shape}: give (n,) or (n, channels), with at most "

@@ -9,8 +9,6 @@ from pathlib import Path
 from time import sleep
 from typing import Protocol, TypeAlias, runtime_checkable
 
-import numpy as np
-
 from ugsd_sdk.audio.clip_files import opened_segments
 from ugsd_sdk.audio.clip_sources import ReadableFile
 from ugsd_sdk.errors import BadSamples, StreamSourceError, UgsdError
@@ -128,11 +126,13 @@ def _read_chunks(file: ReadableFile, sample_rate: float | None) -> Iterator[byte
             sleep(_NO_DATA_YET_S)
             continue
         if not isinstance(data, (bytes, bytearray, memoryview)):
-            raise BadSamples(f"the source returns {type(data).__name__}, not bytes: open it as 'rb'")
+            raise BadSamples(
+                f"the source returns {type(data).__name__}, not bytes: open it as 'rb'"
+            )
         if not data:
             return
         data = odd + bytes(data)
         whole = len(data) // 2 * 2
         data, odd = data[:whole], data[whole:]
         if data:
-            yield np.frombuffer(data, "<i2")
+            yield data
