@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
+from ugsd_privacy.output.completion import register_completion
 from ugsd_privacy.output.terminal import (
     configure_logging,
     print_error,
@@ -144,6 +145,7 @@ def run(
 
 key_commands.register(_app)
 witness_command.register(_app)
+register_completion(_app, "ugsd-server")
 
 
 def _settings(**options: object) -> Settings:
