@@ -12,6 +12,10 @@
     ├── ModelError                 the drafter is missing or damaged, or its output is invalid
     ├── ConfigError                a setting is missing, unknown or out of range
     ├── ProfileError               a speaker profile cannot be stored or deleted
+    ├── CallEnded                  the call was ended before there was a caption
+    │   ├── CaptionTimeout         its time limit passed; a TimeoutError, too
+    │   ├── CaptionCancelled       it was cancelled
+    │   └── CaptionerClosed        the captioner is closed, or was closed meanwhile
     └── TransportError             the verifier cannot be used; captions continue without it
         ├── VerifierUnreachable    no connection, no TLS, or the connection was lost
         ├── VerifierTimeout        connected, but the deadline passed
@@ -35,6 +39,10 @@ __all__ = [
     "AudioTooLong",
     "AudioTooShort",
     "BadSamples",
+    "CallEnded",
+    "CaptionCancelled",
+    "CaptionTimeout",
+    "CaptionerClosed",
     "ConfigError",
     "EmptyAudio",
     "ModelError",
@@ -89,6 +97,42 @@ class ConfigError(UgsdError):
 
 class ProfileError(UgsdError):
     """A speaker profile cannot be stored or deleted. Captions continue; the message says why."""
+
+
+class CallEnded(UgsdError):
+    """A call for a caption was ended before there was one. What was charged and sent for it stays
+    recorded, and no speaker profile was changed."""
+
+    code: ClassVar[ReasonCode]
+    """Why a block that was in flight has no verdict, for the journal."""
+
+
+class CaptionTimeout(CallEnded, TimeoutError):
+    """The call's time limit passed."""
+
+    code = ReasonCode.CALL_TIMEOUT
+
+    def __init__(self, timeout_s: float | None = None) -> None:
+        limit = "its time limit" if timeout_s is None else f"its time limit of {timeout_s:g} s"
+        super().__init__(f"the caption was not ready within {limit}: allow more, or try again")
+
+
+class CaptionCancelled(CallEnded):
+    """The call was cancelled."""
+
+    code = ReasonCode.CALL_CANCELLED
+
+    def __init__(self) -> None:
+        super().__init__("the call for a caption was cancelled")
+
+
+class CaptionerClosed(CallEnded):
+    """The captioner is closed, or was closed while it made the caption."""
+
+    code = ReasonCode.CAPTIONER_CLOSED
+
+    def __init__(self) -> None:
+        super().__init__("the captioner is closed: create another one")
 
 
 class TransportError(UgsdError):
