@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from ugsd_privacy.output.completion import register_completion
 from ugsd_privacy.output.terminal import (
     configure_logging,
     print_error,
@@ -144,6 +145,7 @@ def run(
 
 key_commands.register(_app)
 witness_command.register(_app)
+register_completion(_app, "ugsd-server")
 
 
 async def _serve_until_stopped(settings: Settings, *, announce: bool, watch_stdin: bool) -> None:

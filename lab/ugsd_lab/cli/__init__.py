@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import typer
+from ugsd_privacy.output.completion import register_completion
 from ugsd_privacy.output.terminal import print_error, run_app
 
 from ugsd_lab.cli import (
@@ -43,6 +44,7 @@ fuzz.register(_app)
 calibrate_risk.register(_app)
 bench.register(_app)
 captions.register(_app)
+register_completion(_app, "ugsd-lab")
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -10,7 +10,15 @@ from __future__ import annotations
 import unicodedata
 from itertools import chain
 
-__all__ = ["MOST_CHARACTERS", "encodable", "is_visible", "plain_json", "plain_line", "plain_text"]
+__all__ = [
+    "MOST_CHARACTERS",
+    "ascii_json",
+    "encodable",
+    "is_visible",
+    "plain_json",
+    "plain_line",
+    "plain_text",
+]
 
 MOST_CHARACTERS = 500
 """A line of foreign text is cut after this number of characters."""
@@ -56,6 +64,13 @@ def plain_json(text: str) -> str:
     """Return JSON with the same meaning as ``text``, in which all characters but line breaks are
     visible: others can occur only in strings, which allow escapes (RFC 8259 §7)."""
     return "".join(c if is_visible(c) or c == "\n" else _json_escape(c) for c in text)
+
+
+def ascii_json(text: str) -> str:
+    """Return JSON with the same meaning as ``text`` in visible ASCII characters and line breaks."""
+    return "".join(
+        c if c == "\n" or (c.isascii() and is_visible(c)) else _json_escape(c) for c in text
+    )
 
 
 def encodable(text: str, encoding: str | None) -> str:

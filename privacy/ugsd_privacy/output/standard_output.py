@@ -38,6 +38,13 @@ class _Output(io.TextIOWrapper):
         with _named_faults():
             super().flush()
 
+    def write_bytes(self, data: bytes) -> None:
+        """Write bytes after all text that was written before."""
+        with _named_faults():
+            super().flush()
+            self.buffer.write(data)
+            self.buffer.flush()
+
 
 @contextmanager
 def _named_faults() -> Iterator[None]:

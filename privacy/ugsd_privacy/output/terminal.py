@@ -7,6 +7,7 @@ to a console of :mod:`ugsd_privacy.output.consoles`. A test of the source code e
 
 from __future__ import annotations
 
+import codecs
 import io
 import logging
 import sys
@@ -15,7 +16,8 @@ from typing import Any, TextIO
 
 import typer
 
-from ugsd_privacy.output.plain_text import encodable, plain_json, plain_line, plain_text
+from ugsd_privacy.output.completion import prepare_completion
+from ugsd_privacy.output.plain_text import ascii_json, encodable, plain_json, plain_line, plain_text
 from ugsd_privacy.output.standard_output import StandardOutputFailed
 from ugsd_privacy.output.usage_faults import plain_fault
 
@@ -24,6 +26,7 @@ __all__ = [
     "confirm",
     "print_document",
     "print_error",
+    "print_file",
     "print_json",
     "print_line",
     "run_app",
@@ -50,8 +53,24 @@ def print_error(program: str, error: BaseException | str) -> None:
 
 
 def print_json(text: str) -> None:
-    """Write JSON with the same meaning, in which no character controls a terminal."""
-    _write(f"{plain_json(text)}\n")
+    """Write JSON with the same meaning, in which no character controls a terminal.
+
+    It is UTF-8 whatever the encoding of standard output is: characters beyond ASCII are escaped if
+    it is another one.
+    """
+    name = getattr(sys.stdout, "encoding", None) or "utf-8"
+    is_utf8 = codecs.lookup(name).name == "utf-8"
+    _write(f"{plain_json(text) if is_utf8 else ascii_json(text)}\n")
+
+
+def print_file(text: str) -> None:
+    """Write a part of a text file, whose format is UTF-8 and which holds no invisible characters
+    but line ends: unchanged, unless a terminal shows it, in the terminal's own encoding."""
+    write_bytes = getattr(sys.stdout, "write_bytes", None)
+    if write_bytes is None or sys.stdout.isatty():
+        _write(text)
+    else:
+        write_bytes(text.encode())
 
 
 def print_document(text: str) -> None:
@@ -70,6 +89,7 @@ def run_app(app: Callable[..., Any], argv: Sequence[str] | None, program: str) -
 
     Its usage errors are escaped too, because they quote arguments. Other errors propagate.
     """
+    prepare_completion(program)
     try:
         code = app(
             args=None if argv is None else list(argv), prog_name=program, standalone_mode=False

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Annotated
 
 import typer
+from ugsd_privacy.output.completion import register_completion
 from ugsd_privacy.output.terminal import configure_logging, print_error, print_line, run_app
 
 from ugsd_sdk import __version__
@@ -66,6 +67,7 @@ demo.register(_app)
 profile.register(_app)
 privacy.register(_app)
 trust.register(_app)
+register_completion(_app, "ugsd")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
