@@ -12,6 +12,7 @@
     ├── ModelError                 the drafter is missing or damaged, or its output is invalid
     ├── ConfigError                a setting is missing, unknown or out of range
     ├── ProfileError               a speaker profile cannot be stored or deleted
+    ├── CheckpointError            a timeline cannot be resumed from, or stored in, its checkpoint
     └── TransportError             the verifier cannot be used; captions continue without it
         ├── VerifierUnreachable    no connection, no TLS, or the connection was lost
         ├── VerifierTimeout        connected, but the deadline passed
@@ -35,6 +36,7 @@ __all__ = [
     "AudioTooLong",
     "AudioTooShort",
     "BadSamples",
+    "CheckpointError",
     "ConfigError",
     "EmptyAudio",
     "ModelError",
@@ -89,6 +91,11 @@ class ConfigError(UgsdError):
 
 class ProfileError(UgsdError):
     """A speaker profile cannot be stored or deleted. Captions continue; the message says why."""
+
+
+class CheckpointError(UgsdError):
+    """A timeline's checkpoint is of another recording, release or settings, is damaged, or cannot
+    be written. The message says which."""
 
 
 class TransportError(UgsdError):
