@@ -95,6 +95,12 @@ class ReasonCode(StrEnum):
     """The verifier's certificate is not trusted, or it does not speak TLS."""
     DEADLINE = "deadline"
     """The verifier did not answer in time."""
+    CALL_TIMEOUT = "call_timeout"
+    """The time limit of the call for a caption left no time for an answer."""
+    CALL_CANCELLED = "call_cancelled"
+    """The call for a caption was cancelled before the answer came."""
+    CAPTIONER_CLOSED = "captioner_closed"
+    """The captioner was closed before the answer came."""
     VERIFIER_REFUSED = "verifier_refused"
     """The verifier refused; ``refusal`` is the code on the wire."""
     KEY_NOT_TRUSTED = "key_not_trusted"
@@ -156,6 +162,9 @@ _LABELS: Mapping[ReasonCode, str] = {
     ReasonCode.CIRCUIT_OPEN: "not asked after failures in a row",
     ReasonCode.TLS_FAILED: "TLS failed",
     ReasonCode.DEADLINE: "deadline",
+    ReasonCode.CALL_TIMEOUT: "time limit of the call",
+    ReasonCode.CALL_CANCELLED: "call cancelled",
+    ReasonCode.CAPTIONER_CLOSED: "captioner closed",
     ReasonCode.VERIFIER_REFUSED: "verifier refused",
     ReasonCode.KEY_NOT_TRUSTED: "verifier key not trusted",
     ReasonCode.WRONG_VERIFIER_KEY: "wrong verifier key",

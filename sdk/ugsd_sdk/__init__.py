@@ -48,7 +48,7 @@ if TYPE_CHECKING:
     from ugsd_sdk.profile.matching import ProfileChange
     from ugsd_sdk.profile.profile import Profile
     from ugsd_sdk.prosody.recording_quality import RecordingNote
-    from ugsd_sdk.settings.config import CapsOverride, NoiseSettings, Settings, VerifierSettings
+    from ugsd_sdk.settings.config import NoiseSettings, Settings, UserSettings, VerifierSettings
 
 __all__ = [
     "AlwaysEscalate",
@@ -57,7 +57,6 @@ __all__ = [
     "AudioError",
     "BlockDecision",
     "BudgetLimits",
-    "CapsOverride",
     "Caption",
     "CaptionLength",
     "CaptionProfile",
@@ -90,6 +89,7 @@ __all__ = [
     "UgsdError",
     "Uncertainty",
     "UncertaintyPolicy",
+    "UserSettings",
     "VerifierSettings",
 ]
 
@@ -111,7 +111,7 @@ _NAMES_BY_MODULE = {
         "Latency",
     ),
     "ugsd_sdk.captioner": ("Captioner",),
-    "ugsd_sdk.settings.config": ("CapsOverride", "NoiseSettings", "Settings", "VerifierSettings"),
+    "ugsd_sdk.settings.config": ("NoiseSettings", "Settings", "UserSettings", "VerifierSettings"),
     "ugsd_sdk.profile.clip_profile": ("ProfileUse",),
     "ugsd_sdk.profile.matching": ("ProfileChange",),
     "ugsd_sdk.profile.profile": ("Profile",),

@@ -1,10 +1,12 @@
-"""The captioner, which turns a clip into a caption."""
+"""The captioner, which turns clips of many users into captions."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from threading import Lock
 from time import monotonic
@@ -12,40 +14,40 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from ugsd_privacy.forks import call_in_children, keep_for_good
+from ugsd_privacy.user_names import normal_user
 
 from ugsd_sdk.attributes.length import CaptionLength
 from ugsd_sdk.audio.samples import Clip
-from ugsd_sdk.caption import (
-    Caption,
-)
+from ugsd_sdk.calls.call import Call
+from ugsd_sdk.caption import Caption
 from ugsd_sdk.concurrency.background import BackgroundWork
-from ugsd_sdk.decoding.policy import GainPolicy, Policy, UncertaintyPolicy
-from ugsd_sdk.decoding.risk_controlled import RiskControlledPolicy
-from ugsd_sdk.decoding.uncertainty import EntropyUncertainty, RejectionPredictor, Uncertainty
+from ugsd_sdk.decoding.policy import Policy
+from ugsd_sdk.decoding.uncertainty import Uncertainty
 from ugsd_sdk.drafter import Drafter
-from ugsd_sdk.drafter.bundle import STARTER, DrafterBundle
-from ugsd_sdk.errors import ConfigError, ModelError, VerifierTimeout
-from ugsd_sdk.pipeline import CaptionPipeline
+from ugsd_sdk.drafter.bundle import STARTER
+from ugsd_sdk.errors import CaptionerClosed
+from ugsd_sdk.pipeline import CaptionOptions, CaptionPipeline, UtteranceCaptioner
 from ugsd_sdk.profile.profile import Profile
 from ugsd_sdk.profile.user_profile import UserProfile
-from ugsd_sdk.prosody.meter import ProsodyMeter
 from ugsd_sdk.settings.config import ANONYMOUS, Settings
-from ugsd_sdk.settings.verification import BlockUnit
 from ugsd_sdk.speech.reader import Meter, SpeechDetector
 from ugsd_sdk.speech.spans import SAMPLE_RATE
+from ugsd_sdk.users.models import Models
+from ugsd_sdk.users.user_pipelines import UserPipelines
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from ugsd_sdk.connection.endpoints import EmbeddedEndpoint, PinnedEndpoint
     from ugsd_sdk.connection.session import PairIdentity
+    from ugsd_sdk.connection.verifier_connection import VerifierConnection
+    from ugsd_sdk.home import UserEgress
     from ugsd_sdk.transport import Transport
 
 __all__ = ["Captioner"]
 
 _CLOSE_TIMEOUT_S = 2.5
-_STORING_S = 0.5
-"""How long a caption waits to store what it can do without: profile and decisions."""
-_ENTROPY_THRESHOLD = 0.2
-"""Entropy, as a share of ln V, that escalates for a drafter without a rejection predictor."""
 
 
 class Captioner:
@@ -65,18 +67,22 @@ class Captioner:
     A recording without a voice gets the text "No speech.": nothing is sent, and the speaker profile
     stays as it is.
 
-    A named ``user`` has a speaker profile, which their clips update; after a few clips states of
-    them may be sent. Without a name, and without a profile passed to :meth:`caption`, no caption
-    depends on an earlier one, nothing of a voice is kept, and by default (``min_enrolment``) no
-    state is sent. :class:`~ugsd_sdk.ProfileUse` says what happens to a clip that does not fit.
+    One captioner serves all users of a process, who share its models. ``user`` is the one of
+    captions that name none. A named user has a budget, settings
+    (:meth:`~ugsd_sdk.Settings.for_user`), a connection to the verifier, and a speaker profile,
+    which their clips update; after a few clips states of them may be sent. Without a name, and
+    without a profile passed to :meth:`caption`, no caption depends on an earlier one, nothing of a
+    voice is kept, and by default (``min_enrolment``) no state is sent.
+    :class:`~ugsd_sdk.ProfileUse` says what happens to a clip that does not fit.
 
     The constructor does no work; :meth:`load` or the first caption does. Threads may share a
-    captioner, which makes one caption at a time. A caption waits at most
-    ``verifier.caption_deadline_s`` for the verifier and for other processes; a thread also waits
-    for the captions that other threads requested before it.
+    captioner, and their captions are made side by side. Captions that may change the same profile
+    are made one after another, so that each sees all earlier ones. A caption waits at most
+    ``verifier.caption_deadline_s`` for the verifier and for other processes.
 
-    After a fork the child's copy shares nothing with the parent's captioner: it loads and connects
-    again with its first caption, and closing it does not affect the parent.
+    After :meth:`close` every method raises :class:`CaptionerClosed`. After a fork the child's copy
+    shares nothing with the parent's captioner: it loads and connects again with its first caption,
+    and closing it does not affect the parent.
     """
 
     def __init__(
@@ -100,19 +106,18 @@ class Captioner:
                 "verifier must be text, or a function that returns a transport, not "
                 f"{type(verifier).__name__}"
             )
-        self._given_drafter = drafter
         self._given_verifier = verifier
         self._verifier_root = None if verifier_root is None else os.fspath(verifier_root)
         self._verifier_manifest = None if verifier_manifest is None else Path(verifier_manifest)
         self._verifier_key = None if verifier_key is None else os.fspath(verifier_key)
         self._arguments = {"user": user, "home": home}
         self._config = config
-        self._given_uncertainty = uncertainty
-        self._given_policy = policy
-        self._given_detector = detector
-        self._given_meter = meter
-        self._lock = Lock()
-        self._loaded: CaptionPipeline | None = None
+        self._new_models = partial(
+            Models, drafter, uncertainty=uncertainty, policy=policy, detector=detector, meter=meter
+        )
+        self._loading = Lock()
+        self._loaded: _Loaded | None = None
+        self._is_closed = False
         call_in_children(self._forget_in_child)
 
     def __enter__(self) -> Self:
@@ -133,117 +138,133 @@ class Captioner:
         Raises :class:`ModelError` or :class:`ConfigError`, but nothing for a verifier that cannot
         be reached. May be called again.
         """
-        with self._lock:
-            self._load()
+        self._load()
 
-    def wait_until_connected(self, timeout_s: float = 30.0) -> None:
-        """Wait until the verifier is connected; retry at once after an earlier failure.
+    def wait_until_connected(self, timeout_s: float = 30.0, *, user: str | None = None) -> None:
+        """Wait until the verifier is connected for ``user``; retry at once after a failure.
 
         Takes at most ``timeout_s`` beyond loading the weights. Raises a :class:`TransportError`, or
         a ``PrivacyError`` of ``ugsd_privacy`` if budget or ledger forbid connecting; captions can
         be made anyway. Returns at once without a verifier.
         """
-        ends_s = monotonic() + timeout_s
-        if not self._lock.acquire(timeout=max(timeout_s, 0)):
-            raise VerifierTimeout(
-                "other threads kept the captioner busy: connect before they start, or allow more "
-                "time"
-            )
-        try:
-            started_s = monotonic()
-            link = self._load().link
-            ends_s += monotonic() - started_s
-            if link is not None:
-                link.session(max(ends_s - monotonic(), 0), insist=True)
-        finally:
-            self._lock.release()
+        links = self._pipeline(user).links
+        if links is not None:
+            links.wait_until_connected(max(timeout_s, 0))
 
-    @property
-    def profile(self) -> Profile | None:
-        """The speaker profile of ``user``, which every caption updates; ``None`` if the user is not
-        named. With a verifier it is stored in ``home``; otherwise it lasts until :meth:`close`.
-        Loads the captioner, and raises as :meth:`load` does."""
-        with self._lock:
-            return self._load().user_profile
+    def profile_of(self, user: str | None = None) -> Profile | None:
+        """Return the speaker profile of ``user``, which every caption updates; ``None`` for a user
+        who is not named. With a verifier it is stored in ``home``; otherwise it lasts until
+        :meth:`close`. Loads the captioner, and raises as :meth:`load` does."""
+        return self._pipeline(user).user_profile
+
+    def forget_user(self, user: str) -> None:
+        """Close the connections of ``user`` after their captions have ended, and forget a profile
+        that is not stored in ``home``. The user's next caption begins again."""
+        loaded = self._loaded
+        if loaded is not None:
+            loaded.pipelines.forget(normal_user(user))
 
     def caption(
         self,
         clip: Clip,
         sample_rate: float | None = None,
         *,
+        user: str | None = None,
         profile: Profile | None = None,
         length: CaptionLength | str | None = None,
         seed: int | None = None,
+        timeout_s: float | None = None,
     ) -> Caption:
         """Caption a path, an open file, the bytes of an encoded file, or samples: an array, list or
         tensor (n,), (n, channels) or (channels, n).
 
-        ``sample_rate`` in Hz is required for an array. ``profile`` is the speaker's, instead of
-        that of ``user``. ``length``, one of ``"short"``, ``"normal"`` and ``"rich"``, and ``seed``,
+        ``sample_rate`` in Hz is required for an array. ``user`` names whose voice it is, and whose
+        budget is charged, instead of the captioner's user. ``profile`` is the speaker's, instead of
+        that of the user. ``length``, one of ``"short"``, ``"normal"`` and ``"rich"``, and ``seed``,
         from which the wording is drawn, replace those of the settings.
 
         Raises :class:`AudioError` for an unusable clip, :class:`ModelError` or
-        :class:`ConfigError`, but no error of the network.
+        :class:`ConfigError`, :class:`CaptionTimeout` after ``timeout_s`` seconds, but no error of
+        the network.
         """
-        if not (profile is None or isinstance(profile, Profile)):
-            raise TypeError(f"profile must be a Profile, not {type(profile).__name__}")
-        if not (seed is None or (isinstance(seed, int) and seed >= 0)):
-            raise ConfigError(f"seed must be a whole number of at least 0, not {seed!r}")
-        wanted = None if length is None else _length(length)
-        with self._lock:
-            return self._load().caption(
-                clip, sample_rate, profile=profile, length=wanted, seed=seed
-            )
+        options = CaptionOptions.checked(profile, length, seed)
+        with self._captioning(user) as (pipeline, load_s):
+            return pipeline.caption(clip, sample_rate, options, Call(timeout_s), load_s=load_s)
+
+    def _utterance_captioner(self, user: str | None, options: CaptionOptions) -> UtteranceCaptioner:
+        """Return what captions the utterances of a stream or recording of ``user``, as ``options``
+        says: mono samples (n,) at 16 kHz."""
+
+        def caption(
+            samples: NDArray[np.float32], *, is_draft: bool = False, call: Call | None = None
+        ) -> Caption:
+            with self._captioning(user) as (pipeline, load_s):
+                one = replace(options, is_draft=is_draft)
+                return pipeline.caption(samples, SAMPLE_RATE, one, call or Call(), load_s=load_s)
+
+        return caption
 
     def close(self) -> None:
-        """Free the model, close the connection and end the embedded verifier. May be repeated.
+        """Free the model, close the connections and end the embedded verifier. May be repeated.
 
-        Returns within three seconds: a caption of another thread stops waiting and finishes without
-        the verifier, and slower work continues on a background thread.
+        Returns within three seconds: captions of other threads stop waiting and finish without the
+        verifier, and slower work continues on a background thread.
         """
-        if self._loaded is None and not self._lock.locked():
-            return
-        BackgroundWork(self._close, "ugsd-close").wait(_CLOSE_TIMEOUT_S)
+        self._is_closed = True
+        if self._loaded is not None or self._loading.locked():
+            BackgroundWork(self._close, "ugsd-close").wait(_CLOSE_TIMEOUT_S)
 
     def _close(self) -> None:
-        loaded = self._loaded
-        if loaded is not None and loaded.link is not None:
-            loaded.link.stop()  # ends waits, so that the lock is released sooner
-        with self._lock:
+        with self._loading:
             loaded, self._loaded = self._loaded, None
-            if loaded is not None:
-                loaded.close()
+        if loaded is not None:
+            loaded.close()
 
     def _forget_in_child(self) -> None:
         """Drop the parent's objects; freeing or closing them here could affect the parent."""
-        self._lock = Lock()  # a thread of the parent may have held the other one
+        self._loading = Lock()  # a thread of the parent may have held the other one
         loaded, self._loaded = self._loaded, None
         if loaded is not None:
             keep_for_good(loaded)
 
-    def _load(self) -> CaptionPipeline:
-        if self._loaded is None:
-            started_s = monotonic()
-            settings = self._settings()
-            endpoint = self._endpoint(settings)  # reports a wrong address or key before loading
-            drafter, predictor_file = self._drafter()
-            detector = self._detector()
-            with ExitStack() as closing:
-                closing.callback(drafter.close)
-                closing.callback(detector.close)
-                drafter.load()
-                if drafter.info.sample_rate != SAMPLE_RATE:
-                    raise ModelError(
-                        f"the drafter reads {drafter.info.sample_rate} Hz, but recordings are "
-                        f"read at {SAMPLE_RATE} Hz: use a drafter for that rate, or resample in it"
-                    )
-                detector.load()
-                self._loaded = self._assemble(settings, endpoint, drafter, predictor_file, detector)
-                closing.pop_all()
-            self._loaded.load_s = monotonic() - started_s
-            if self._loaded.link is not None:
-                self._loaded.link.start_connecting()
-        return self._loaded
+    @contextmanager
+    def _captioning(self, user: str | None) -> Iterator[tuple[CaptionPipeline, float]]:
+        """Yield the pipeline of ``user``, which stays open inside the block, and how long loading
+        took if nobody has reported it yet."""
+        loaded = self._load()
+        with loaded.pipelines.captioning(self._name(loaded, user)) as pipeline:
+            yield pipeline, loaded.take_load_s()
+
+    def _pipeline(self, user: str | None = None) -> CaptionPipeline:
+        loaded = self._load()
+        return loaded.pipelines.of(self._name(loaded, user))
+
+    def _name(self, loaded: _Loaded, user: str | None) -> str:
+        return loaded.settings.user if user is None else normal_user(user)
+
+    def _load(self) -> _Loaded:
+        if self._is_closed:
+            raise CaptionerClosed
+        loaded = self._loaded
+        if loaded is None:
+            with self._loading:
+                loaded = self._loaded or self._new_loaded()
+                self._loaded = loaded
+        return loaded
+
+    def _new_loaded(self) -> _Loaded:
+        started_s = monotonic()
+        settings = self._settings()
+        endpoint = self._endpoint(settings)  # reports a wrong address or key before loading
+        models = self._new_models()
+        models.load()
+        with ExitStack() as closing:
+            closing.callback(models.close)
+            loaded = _Loaded(settings, models, endpoint)
+            loaded.pipelines.of(settings.user)  # reports settings that the drafter does not allow
+            closing.pop_all()
+        loaded.load_s = monotonic() - started_s
+        return loaded
 
     def _settings(self) -> Settings:
         given = {name: value for name, value in self._arguments.items() if value is not None}
@@ -265,115 +286,85 @@ class Captioner:
 
         return endpoint_of(verifier, identified, Home.from_path(settings.home))
 
-    def _drafter(self) -> tuple[Drafter, Path | None]:
-        """Return the drafter, not loaded, and the file of its rejection predictor."""
-        given = self._given_drafter
-        if isinstance(given, Settings):
-            raise ConfigError("settings are not a drafter: pass them as config=")
-        if not isinstance(given, (str, os.PathLike)):
-            return given, None
-        from ugsd_sdk.drafter.onnx import OnnxDrafter  # noqa: PLC0415  # heavy
 
-        bundle = DrafterBundle.of(given)
-        return OnnxDrafter(bundle.folder), bundle.rejection_predictor_file
+class _Loaded:
+    """What a captioner has loaded: the models, and the pipelines of its users."""
 
-    def _detector(self) -> SpeechDetector:
-        if self._given_detector is not None:
-            return self._given_detector
-        from ugsd_sdk.speech.voice_activity import VoiceActivityDetector  # noqa: PLC0415  # heavy
-
-        return VoiceActivityDetector()
-
-    def _assemble(
+    def __init__(
         self,
         settings: Settings,
+        models: Models,
         endpoint: PinnedEndpoint | EmbeddedEndpoint | None,
-        drafter: Drafter,
-        predictor_file: Path | None,
-        detector: SpeechDetector,
-    ) -> CaptionPipeline:
-        uncertainty, threshold = self._given_uncertainty, settings.threshold
-        if uncertainty is None and predictor_file is not None:
-            uncertainty = predictor = RejectionPredictor.load(predictor_file)
-            threshold = predictor.threshold if threshold is None else threshold
-        if threshold is None:
-            threshold = _ENTROPY_THRESHOLD
-        link = user_egress = profiles = None
+    ) -> None:
+        self.settings = settings
+        self.load_s = 0.0
+        self.pipelines = UserPipelines(self._new_pipeline)
+        self._models = models
+        self._endpoint = endpoint
         if endpoint is not None:
-            from ugsd_sdk.connection.verifier_connection import (  # noqa: PLC0415  # heavy
-                VerifierConnection,
+            from ugsd_sdk.connection.circuit import Circuit  # noqa: PLC0415  # heavy
+
+            self._circuit = Circuit()
+
+    def take_load_s(self) -> float:
+        """Return how long loading took, the first time; 0 later."""
+        load_s, self.load_s = self.load_s, 0.0
+        return load_s
+
+    def close(self) -> None:
+        """Close the pipelines when their captions have ended, then the rest."""
+        self.pipelines.stop()
+        with ExitStack() as closing:  # closes all of them even if one fails
+            closing.callback(self._models.close)
+            if self._endpoint is not None:
+                closing.callback(self._endpoint.close)
+            closing.callback(self.pipelines.close)
+
+    def _new_pipeline(self, user: str) -> CaptionPipeline:
+        settings, models = self.settings.for_user(user), self._models
+        links = user_egress = folder = None
+        if self._endpoint is not None:
+            from ugsd_sdk.connection.connection_pool import (  # noqa: PLC0415  # heavy
+                ConnectionPool,
             )
             from ugsd_sdk.home import Home, UserEgress  # noqa: PLC0415  # heavy
 
-            home, limits = Home.from_path(settings.home), settings.limits_for()
+            home = Home.from_path(settings.home)
             user_egress = UserEgress(
-                home, limits, settings.user, sigma=settings.sigma, audit=settings.audit
+                home, settings.limits_for(), user, sigma=settings.sigma, audit=settings.audit
             )
-            link = VerifierConnection(
-                endpoint,
-                user_egress,
-                lambda: _pair_identity(drafter),
-                connect_timeout_s=settings.verifier.connect_timeout_s,
+            links = ConnectionPool(
+                lambda: self._new_connection(user_egress, settings),
+                size=settings.verifier.connections_per_user,
             )
-            profiles = home.profiles if settings.keep_profile else None
+            folder = home.profiles if settings.keep_profile else None
+        encoder = models.drafter.info.profile_encoder
         return CaptionPipeline(
             settings=settings,
-            drafter=drafter,
-            uncertainty=uncertainty or EntropyUncertainty(),
-            policy=self._policy(
-                settings,
-                threshold,
-                predictor_file,
-                predicts_gain=drafter.info.slot_table is not None and _predicts_gain(uncertainty),
-            ),
-            link=link,
+            drafter=models.drafter,
+            uncertainty=models.uncertainty,
+            policy=models.policy_for(settings),
+            links=links,
             user_egress=user_egress,
-            user_profile=None
-            if settings.user == ANONYMOUS
-            else UserProfile.of(settings.user, drafter.info.profile_encoder, profiles),
-            detector=detector,
-            meter=self._given_meter or ProsodyMeter,
-            is_paced=settings.budget_pacing and self._given_policy is None,
+            user_profile=None if user == ANONYMOUS else UserProfile.of(user, encoder, folder),
+            detector=models.detector,
+            meter=models.meter,
+            is_paced=settings.budget_pacing and models.given_policy is None,
         )
 
-    def _policy(
-        self,
-        settings: Settings,
-        threshold: float,
-        predictor_file: Path | None,
-        *,
-        predicts_gain: bool,
-    ) -> Policy:
-        """Return the given policy, or the one that the settings describe."""
-        if self._given_policy is not None:
-            return self._given_policy
-        has_predictor = predictor_file is not None and self._given_uncertainty is None
-        risk_controlled = RiskControlledPolicy.from_settings(
-            settings, predictor_file.parent if predictor_file and has_predictor else None
+    def _new_connection(self, user_egress: UserEgress, settings: Settings) -> VerifierConnection:
+        from ugsd_sdk.connection.verifier_connection import (  # noqa: PLC0415  # heavy
+            VerifierConnection,
         )
-        by_threshold = UncertaintyPolicy(threshold, settings.disclosure)
-        if risk_controlled is not None or settings.threshold is not None:
-            return risk_controlled or by_threshold
-        by_slot = settings.block_unit is BlockUnit.SLOT
-        if settings.min_gain is not None and not (by_slot and predicts_gain):
-            raise ConfigError(
-                "min_gain: no gain is predicted for blocks of tokens, nor by this drafter if its "
-                "predictor lacks it: set block_unit = slot, or threshold in place of min_gain"
-            )
-        return GainPolicy(by_threshold, settings.min_gain or 0.0, settings.disclosure)
 
-
-def _predicts_gain(uncertainty: Uncertainty | None) -> bool:
-    if isinstance(uncertainty, RejectionPredictor):
-        return uncertainty.rescue is not None
-    return hasattr(uncertainty, "expected_gain")
-
-
-def _length(length: str) -> CaptionLength:
-    try:
-        return CaptionLength(length)
-    except ValueError:
-        raise ConfigError(f"length must be {', '.join(CaptionLength)}, not {length!r}") from None
+        assert self._endpoint is not None  # noqa: S101
+        return VerifierConnection(
+            self._endpoint,
+            user_egress,
+            lambda: _pair_identity(self._models.drafter),
+            connect_timeout_s=settings.verifier.connect_timeout_s,
+            circuit=self._circuit,
+        )
 
 
 def _pair_identity(drafter: Drafter) -> PairIdentity:

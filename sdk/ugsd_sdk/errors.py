@@ -13,6 +13,10 @@
     ├── ConfigError                a setting is missing, unknown or out of range
     ├── ProfileError               a speaker profile cannot be stored or deleted
     ├── CheckpointError            a timeline cannot be resumed from, or stored in, its checkpoint
+    ├── CallEnded                  the call was ended before there was a caption
+    │   ├── CaptionTimeout         its time limit passed; a TimeoutError, too
+    │   ├── CaptionCancelled       it was cancelled
+    │   └── CaptionerClosed        the captioner is closed, or was closed meanwhile
     └── TransportError             the verifier cannot be used; captions continue without it
         ├── VerifierUnreachable    no connection, no TLS, or the connection was lost
         ├── VerifierTimeout        connected, but the deadline passed
@@ -36,6 +40,10 @@ __all__ = [
     "AudioTooLong",
     "AudioTooShort",
     "BadSamples",
+    "CallEnded",
+    "CaptionCancelled",
+    "CaptionTimeout",
+    "CaptionerClosed",
     "CheckpointError",
     "ConfigError",
     "EmptyAudio",
@@ -96,6 +104,42 @@ class ProfileError(UgsdError):
 class CheckpointError(UgsdError):
     """A timeline's checkpoint is of another recording, release or settings, is damaged, or cannot
     be written. The message says which."""
+
+
+class CallEnded(UgsdError):
+    """A call for a caption was ended before there was one. What was charged and sent for it stays
+    recorded, and no speaker profile was changed."""
+
+    code: ClassVar[ReasonCode]
+    """Why a block that was in flight has no verdict, for the journal."""
+
+
+class CaptionTimeout(CallEnded, TimeoutError):
+    """The call's time limit passed."""
+
+    code = ReasonCode.CALL_TIMEOUT
+
+    def __init__(self, timeout_s: float | None = None) -> None:
+        limit = "its time limit" if timeout_s is None else f"its time limit of {timeout_s:g} s"
+        super().__init__(f"the caption was not ready within {limit}: allow more, or try again")
+
+
+class CaptionCancelled(CallEnded):
+    """The call was cancelled."""
+
+    code = ReasonCode.CALL_CANCELLED
+
+    def __init__(self) -> None:
+        super().__init__("the call for a caption was cancelled")
+
+
+class CaptionerClosed(CallEnded):
+    """The captioner is closed, or was closed while it made the caption."""
+
+    code = ReasonCode.CAPTIONER_CLOSED
+
+    def __init__(self) -> None:
+        super().__init__("the captioner is closed: create another one")
 
 
 class TransportError(UgsdError):

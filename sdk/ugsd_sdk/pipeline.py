@@ -1,14 +1,14 @@
-"""A loaded captioner's parts, and the way of a clip through them."""
+"""What one user's captions need, and the way of a clip through it."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass, replace
 from itertools import chain
 from time import monotonic
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +23,7 @@ from ugsd_sdk.attributes.length import CaptionLength
 from ugsd_sdk.attributes.plan import CaptionPlan
 from ugsd_sdk.attributes.slots import Slot
 from ugsd_sdk.audio.samples import Clip, read_pieces
+from ugsd_sdk.calls.call import Call
 from ugsd_sdk.caption import (
     NO_SPEECH,
     BlockDecision,
@@ -55,12 +56,12 @@ from ugsd_sdk.speech.reader import Meter, SpeechDetector, SpeechReader
 from ugsd_sdk.speech.spans import Speech
 
 if TYPE_CHECKING:
+    from ugsd_sdk.connection.connection_pool import ConnectionPool
     from ugsd_sdk.connection.exchange import Exchange
-    from ugsd_sdk.connection.verifier_connection import VerifierConnection
     from ugsd_sdk.decoding.budget_pacing import BudgetPacer
     from ugsd_sdk.home import UserEgress
 
-__all__ = ["CaptionPipeline"]
+__all__ = ["CaptionOptions", "CaptionPipeline", "UtteranceCaptioner"]
 
 _STORING_S = 0.5
 """How long a caption waits to store what it can do without: profile and decisions."""
@@ -79,16 +80,56 @@ _WRITTEN = (TokenSource.CORRECTED, TokenSource.CONTINUED)
 
 
 @dataclass(frozen=True)
-class _Wish:
-    """What a caller asks of one caption."""
+class CaptionOptions:
+    """What a caption shall be, apart from its clip."""
+
+    profile: Profile | None = None
+    """The speaker's, instead of that of the user."""
+    length: CaptionLength | None = None
+    """Instead of that of the settings."""
+    seed: int | None = None
+    """Instead of that of the settings."""
+    is_draft: bool = False
+    """Whether the caption is made on the device alone and changes no profile."""
+    recording: bytes | None = None
+    """What identifies the recording that the clip is a part of, in 16 bytes."""
+
+    @classmethod
+    def checked(
+        cls, profile: Profile | None, length: CaptionLength | str | None, seed: int | None
+    ) -> CaptionOptions:
+        """Return an application's options. Raises :class:`TypeError` and :class:`ConfigError`."""
+        if not (profile is None or isinstance(profile, Profile)):
+            raise TypeError(f"profile must be a Profile, not {type(profile).__name__}")
+        if not (seed is None or (isinstance(seed, int) and seed >= 0)):
+            raise ConfigError(f"seed must be a whole number of at least 0, not {seed!r}")
+        return cls(profile, None if length is None else _length(length), seed)
+
+
+@dataclass(frozen=True)
+class _Request:
+    """A caption that is being made: what was asked, with the settings filled in."""
 
     path: str | None
     length: CaptionLength
     seed: int
+    options: CaptionOptions
+    call: Call
+    load_s: float
+
+
+class UtteranceCaptioner(Protocol):
+    """Captions the utterances of one stream or recording."""
+
+    def __call__(
+        self, samples: NDArray[np.float32], *, is_draft: bool = False, call: Call | None = None
+    ) -> Caption:
+        """Caption mono ``samples`` (n,) at 16 kHz. A draft is made on the device alone, and changes
+        no profile. Raises as :meth:`~ugsd_sdk.captioner.Captioner.caption` does."""
 
 
 class CaptionPipeline:
-    """The parts of a loaded captioner. It makes one caption at a time."""
+    """One user's way to captions, over models that all users share. Threads may share it."""
 
     def __init__(
         self,
@@ -97,7 +138,7 @@ class CaptionPipeline:
         drafter: Drafter,
         uncertainty: Uncertainty,
         policy: Policy,
-        link: VerifierConnection | None,
+        links: ConnectionPool | None,
         user_egress: UserEgress | None,
         user_profile: UserProfile | None,
         detector: SpeechDetector,
@@ -109,7 +150,7 @@ class CaptionPipeline:
         self.drafter = drafter
         self.uncertainty = uncertainty
         self.policy = policy
-        self.link = link
+        self.links = links
         self.block_rules = BlockRules(
             drafter.info.slot_table,
             block_unit=settings.block_unit,
@@ -127,11 +168,9 @@ class CaptionPipeline:
                 "and continuation = caption"
             )
         self.pace = Pace(self._round_trip_s)
-        """The measured times of this captioner."""
+        """The measured times of this user's captions."""
         self.user_profile = user_profile
         self.detector = detector
-        self.load_s = 0.0
-        """How long loading took; 0 after a caption has reported it."""
         self._meter = meter
         self._user_egress = user_egress
         self._pacer: BudgetPacer | None = None
@@ -144,36 +183,50 @@ class CaptionPipeline:
         self,
         clip: Clip,
         sample_rate: float | None,
+        options: CaptionOptions,
+        call: Call,
         *,
-        profile: Profile | None,
-        length: CaptionLength | None,
-        seed: int | None,
+        load_s: float = 0.0,
     ) -> Caption:
-        """Return the caption of a clip: see :meth:`~ugsd_sdk.captioner.Captioner.caption`."""
+        """Return the caption of a clip: see :meth:`~ugsd_sdk.captioner.Captioner.caption`.
+
+        ``load_s`` is how long loading took, if this caption shall report it.
+        """
         started_s = monotonic()
         settings = self.settings
-        wish = _Wish(
+        request = _Request(
             escaped_path(clip) if isinstance(clip, (str, os.PathLike)) else None,
-            settings.length if length is None else length,
-            settings.seed if seed is None else seed,
+            settings.length if options.length is None else options.length,
+            settings.seed if options.seed is None else options.seed,
+            options,
+            call,
+            load_s,
         )
+        call.check()
         reader = SpeechReader(read_pieces(clip, sample_rate), self.detector, self._meter())
         pieces = iter(reader)
         first = next(pieces, None)
         if first is None:
-            return self._without_speech(wish, reader, started_s)
-        return self._with_speech(wish, reader, chain([first], pieces), profile, started_s)
+            return self._without_speech(request, reader, started_s)
+        chosen = self.user_profile if options.profile is None else options.profile
+        with _turn(chosen, request), ExitStack() as closing:
+            used = self._clip_profile(chosen)
+            exchange = self._exchange(request)
+            if exchange is not None:
+                closing.callback(exchange.close)
+            speech = chain([first], pieces)
+            return self._with_speech(request, reader, speech, used, exchange, started_s)
 
     def _with_speech(
         self,
-        wish: _Wish,
+        request: _Request,
         reader: SpeechReader,
         speech: Iterator[NDArray[np.float32]],
-        profile: Profile | None,
+        used: ClipProfile,
+        exchange: Exchange | None,
         started_s: float,
     ) -> Caption:
         drafter = self.drafter
-        used = self._clip_profile(profile)
         conditioned = drafter.encode(speech, used.contents)
         voice, match = conditioned.voice, conditioned.profile_match
         femininity = used.femininity(voice, match)
@@ -189,22 +242,23 @@ class CaptionPipeline:
             previous=used.previous(match),
             now_s=monotonic(),
         )
-        plan = described.plan(wish.length, _wording_of(reader.speech, wish.seed))
+        plan = described.plan(request.length, _wording_of(reader.speech, request.seed))
         encoded_s = monotonic()
-        exchange = self._exchange()
         policy = self._policy_for(conditioned, used, exchange)
         decoder = self._decoder(replace(conditioned, plan=plan), exchange, policy)
         finished, draft_s = drive(decoder, exchange)
         gender = gender_from(femininity) if self.settings.gender else None
         receipts = () if exchange is None else exchange.receipts()
-        change = self._add(used, replace(conditioned, voice=voice), described, exchange)
+        change = ProfileChange.NONE
+        if not request.options.is_draft:
+            change = self._add(used, replace(conditioned, voice=voice), described, exchange)
         caption_id = self._record_decisions(finished, exchange)
         attributes = _worded(described, plan, finished, drafter.info.slot_table)
         return Caption(
-            path=wish.path,
+            path=request.path,
             text=text_of(finished, drafter, gender),
-            length=wish.length,
-            seed=wish.seed,
+            length=request.length,
+            seed=request.seed,
             attributes=attributes,
             confidence=attributes.joint_confidence(),
             audio_quality=reader.meter.notes(),
@@ -213,7 +267,7 @@ class CaptionPipeline:
             tokens=tokens_of(finished, drafter, gender),
             profile=CaptionProfile.of(used, conditioned, change),
             usage=self._usage(finished, exchange),
-            latency_ms=self._latency(started_s, encoded_s, draft_s, exchange),
+            latency_ms=_latency(request.load_s, started_s, encoded_s, draft_s, exchange),
             receipts=receipts,
             unverified_reason=self._unverified_reason(exchange, finished),
             id=caption_id,
@@ -237,7 +291,7 @@ class CaptionPipeline:
         )
 
     def _round_trip_s(self) -> float | None:
-        round_trip = None if self.link is None else self.link.round_trip
+        round_trip = None if self.links is None else self.links.round_trip
         return None if round_trip is None else round_trip.expected_s
 
     def _block_tokens(self) -> int:
@@ -271,25 +325,27 @@ class CaptionPipeline:
         has_noise = self.settings.sigma is not None
         return usage_of(finished, exchange, self.limits.delta, has_noise=has_noise)
 
-    def _without_speech(self, wish: _Wish, reader: SpeechReader, started_s: float) -> Caption:
+    def _without_speech(self, request: _Request, reader: SpeechReader, started_s: float) -> Caption:
         """Return the caption of a recording that holds no voice. In constant shape a cover frame is
         sent, as for any caption; otherwise nothing."""
         is_constant = self.settings.traffic_shape is TrafficShape.CONSTANT
-        exchange = self._exchange() if is_constant else None
-        if exchange is not None:
-            exchange.send_cover_if_due()
-        sent = None if exchange is None else exchange.caption_id
-        return Caption(
-            path=wish.path,
-            text=NO_SPEECH,
-            length=wish.length,
-            seed=wish.seed,
-            speech=CaptionSpeech.of(reader.speech),
-            usage=self._usage(Finished((), DecodingCounts.none()), exchange),
-            latency_ms=self._latency(started_s, monotonic(), 0.0, exchange),
-            receipts=() if exchange is None else exchange.receipts(),
-            id=None if sent is None else sent.hex(),
-        )
+        exchange = self._exchange(request) if is_constant else None
+        with ExitStack() as closing:
+            if exchange is not None:
+                closing.callback(exchange.close)
+                exchange.send_cover_if_due()
+            sent = None if exchange is None else exchange.caption_id
+            return Caption(
+                path=request.path,
+                text=NO_SPEECH,
+                length=request.length,
+                seed=request.seed,
+                speech=CaptionSpeech.of(reader.speech),
+                usage=self._usage(Finished((), DecodingCounts.none()), exchange),
+                latency_ms=_latency(request.load_s, started_s, monotonic(), 0.0, exchange),
+                receipts=() if exchange is None else exchange.receipts(),
+                id=None if sent is None else sent.hex(),
+            )
 
     def _add(
         self,
@@ -305,9 +361,8 @@ class CaptionPipeline:
         with exchange.waiting.for_lock(_STORING_S) as timeout_s:
             return used.add(voice, timeout_s=timeout_s, utterance=utterance)
 
-    def _clip_profile(self, given: Profile | None) -> ClipProfile:
-        """Return what a caption uses of the profile that was ``given``, or else of the user's."""
-        profile = self.user_profile if given is None else given
+    def _clip_profile(self, profile: Profile | None) -> ClipProfile:
+        """Return what a caption uses of ``profile``."""
         enrolment = Enrolment(self.settings.min_enrolment, self.settings.min_enrolment_s)
         return ClipProfile(profile, self.drafter.info.profile_encoder, enrolment)
 
@@ -349,15 +404,15 @@ class CaptionPipeline:
             return BudgetView()
         return budget_of(exchange, self._user_egress, self.limits, self._pacer)
 
-    def _exchange(self) -> Exchange | None:
-        """Return the exchange of a new caption, or ``None`` without a verifier."""
-        if self.link is None:
+    def _exchange(self, request: _Request) -> Exchange | None:
+        """Return the exchange of a new caption, or ``None`` without a verifier and for a draft."""
+        if self.links is None or request.options.is_draft:
             return None
         from ugsd_sdk.connection.exchange import Exchange  # noqa: PLC0415  # heavy
 
         verifier = self.settings.verifier
         return Exchange(
-            self.link,
+            self.links,
             deadline_s=verifier.deadline_s,
             waiting=WaitingTime(verifier.caption_deadline_s),
             traffic_shape=self.settings.traffic_shape,
@@ -373,27 +428,33 @@ class CaptionPipeline:
             self._user_egress.write_journal(caption_id, finished.blocks, timeout_s=timeout_s)
         return caption_id.hex()
 
-    def _latency(
-        self, started_s: float, encoded_s: float, draft_s: float, exchange: Exchange | None
-    ) -> Latency:
-        """Return the times of a caption that ends now. The first one reports loading as well."""
-        load_s, self.load_s = self.load_s, 0.0
-        return Latency(
-            load=_milliseconds(load_s),
-            encode=_milliseconds(encoded_s - started_s),
-            draft=_milliseconds(draft_s),
-            wait=_milliseconds(0 if exchange is None else exchange.waited_s),
-            total=_milliseconds(load_s + monotonic() - started_s),
-        )
+    @property
+    def is_disposable(self) -> bool:
+        """Whether closing it loses nothing but measured times: its profile is stored, or there is
+        none."""
+        return self.user_profile is None or self.user_profile.is_stored
 
     def close(self) -> None:
+        """Close the user's connections and ledger. May be called again."""
         with ExitStack() as closing:  # closes all of them even if one fails
-            closing.callback(self.drafter.close)
-            closing.callback(self.detector.close)
             if self._user_egress is not None:
                 closing.callback(self._user_egress.close)
-            if self.link is not None:
-                closing.callback(self.link.close)
+            if self.links is not None:
+                closing.callback(self.links.close)
+
+
+def _turn(profile: Profile | None, request: _Request) -> AbstractContextManager[None]:
+    """Return what a caption holds that may change ``profile``, since it sees all earlier ones."""
+    if profile is None or profile.is_frozen or request.options.is_draft:
+        return nullcontext()
+    return request.call.holding(profile.turn)
+
+
+def _length(length: str) -> CaptionLength:
+    try:
+        return CaptionLength(length)
+    except ValueError:
+        raise ConfigError(f"length must be {', '.join(CaptionLength)}, not {length!r}") from None
 
 
 def _wording_of(speech: Speech, seed: int) -> str:
@@ -415,6 +476,19 @@ def _worded(
     naming = [one for one in clause if table.emotions_in([one.token])]
     is_written = any(one.source in _WRITTEN for one in naming)
     return described.worded(plan, emotion, DecidedBy.VERIFIER if is_written else DecidedBy.DEVICE)
+
+
+def _latency(
+    load_s: float, started_s: float, encoded_s: float, draft_s: float, exchange: Exchange | None
+) -> Latency:
+    """Return the times of a caption that ends now."""
+    return Latency(
+        load=_milliseconds(load_s),
+        encode=_milliseconds(encoded_s - started_s),
+        draft=_milliseconds(draft_s),
+        wait=_milliseconds(0 if exchange is None else exchange.waited_s),
+        total=_milliseconds(load_s + monotonic() - started_s),
+    )
 
 
 def _milliseconds(seconds: float) -> float:

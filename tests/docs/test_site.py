@@ -17,7 +17,7 @@ from ugsd_privacy.strict_models import attribute_docstrings
 from ugsd_sdk import errors
 from ugsd_sdk.settings.config import (
     AuditSettings,
-    CapsOverride,
+    UserSettings,
     NoiseSettings,
     Settings,
     VerifierSettings,
@@ -89,7 +89,7 @@ def test_settings_page_has_every_setting(generated: dict[str, str]) -> None:
 
 @pytest.mark.parametrize(
     "model",
-    [Settings, VerifierSettings, NoiseSettings, AuditSettings, CapsOverride, ServerSettings],
+    [Settings, VerifierSettings, NoiseSettings, AuditSettings, UserSettings, ServerSettings],
 )
 def test_every_setting_has_a_meaning(model: type[BaseModel]) -> None:
     meanings = attribute_docstrings(model)

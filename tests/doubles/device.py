@@ -160,6 +160,6 @@ def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(autouse=True)
 def _no_luck(monkeypatch: pytest.MonkeyPatch) -> None:
     """Delays before connecting again are as long as they may be: a drawn one may be nearly 0."""
-    from ugsd_sdk.connection.verifier_connection import VerifierConnection
+    from ugsd_sdk.connection.circuit import Circuit
 
-    monkeypatch.setitem(VerifierConnection.__init__.__kwdefaults__, "jitter", lambda: 0.99)
+    monkeypatch.setitem(Circuit.__init__.__kwdefaults__, "jitter", lambda: 0.99)

@@ -105,12 +105,12 @@ def test_closing_in_a_child_keeps_parent_connected(
 
 
 def test_parents_locks_do_not_block_the_child(captioner: Captioner, voice: Voice) -> None:
-    link = captioner._load().link
+    link = captioner._pipeline().links.first
     assert link is not None
     session = link._session
     assert session is not None
     connection = session.transport._connection  # type: ignore[attr-defined]
-    with captioner._lock, link._lock, connection._changed:
+    with captioner._loading, link._lock, connection._changed:
         result = in_child(lambda: [outcome_of(captioner, voice), captioner.close()])
     started_s = time.monotonic()
     assert result() == [[None, 5], None]
@@ -199,7 +199,7 @@ patient = VerifierSettings(deadline_s=30, caption_deadline_s=60)  # the child st
 settings = Settings(home=home, keep_profile=False, min_enrolment=0, verifier=patient)
 captioner = Captioner(verifier="embedded", policy=AlwaysEscalate(), config=settings)
 captioner.wait_until_connected(60)
-verifier = captioner._load().link._endpoint._verifier._process
+verifier = captioner._pipeline().links.first._endpoint._verifier._process
 
 def caption():
     made = captioner.caption(clip)

@@ -338,7 +338,7 @@ def test_file_readers_refuse_other_types(name: str, tmp_path: Path) -> None:
 
 
 OWN = {
-    "BudgetLimits", "CapsOverride", "_Table", "VerifierSettings", "NoiseSettings",  # settings
+    "BudgetLimits", "UserSettings", "_Table", "VerifierSettings", "NoiseSettings",  # settings
     "AuditSettings", "Settings", "WithEnvironment",
     "CaptionToken", "CaptionSpeech", "CaptionProfile", "Latency", "CaptionUsage",  # results
     "Result", "Caption", "BlockDecision", "Attribute", "Attributes", "DescribedModel",

@@ -17,7 +17,6 @@ EXPORTS = [
     "AudioError",
     "BlockDecision",
     "BudgetLimits",
-    "CapsOverride",
     "Caption",
     "CaptionLength",
     "CaptionProfile",
@@ -50,10 +49,12 @@ EXPORTS = [
     "UgsdError",
     "Uncertainty",
     "UncertaintyPolicy",
+    "UserSettings",
     "VerifierSettings",
 ]
 ERRORS = (
-    "AudioError AudioTooLong AudioTooShort BadSamples ConfigError EmptyAudio ModelError "
+    "AudioError AudioTooLong AudioTooShort BadSamples CallEnded CaptionCancelled CaptionTimeout "
+    "CaptionerClosed ConfigError EmptyAudio ModelError "
     "ProfileError TransportError UgsdError UnreadableAudio VerifierMisbehaved "
     "VerifierMismatch VerifierRefused VerifierTimeout VerifierUnreachable VerifierUntrusted"
 )

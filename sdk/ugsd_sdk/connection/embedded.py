@@ -57,8 +57,14 @@ class EmbeddedVerifier:
         self._process: subprocess.Popen[bytes] | None = None
         call_in_children(self._forget_in_child)
 
+    @property
+    def is_running(self) -> bool:
+        """Whether the child was started and has not ended."""
+        process = self._process
+        return process is not None and process.poll() is None
+
     def start(self, timeout_s: float) -> Announcement:
-        """Start the child and wait until it listens.
+        """Start the child and wait until it listens. One that is running is ended first.
 
         Raises :class:`VerifierUnreachable`, after ending the child, if it does not listen within
         ``timeout_s``.

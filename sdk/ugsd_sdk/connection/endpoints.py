@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from threading import Lock
 from time import monotonic
 
 from ugsd_privacy.errors import KeyFileError
+from ugsd_privacy.forks import call_in_children
 from ugsd_privacy.keys.root import RootPin
 from ugsd_privacy.keys.verifier import VerifierPublicKey
 
-from ugsd_sdk.connection.embedded import EmbeddedVerifier
+from ugsd_sdk.connection.embedded import Announcement, EmbeddedVerifier
 from ugsd_sdk.connection.trust import TrustedRoot
 from ugsd_sdk.errors import ConfigError, VerifierUnreachable
 from ugsd_sdk.home import Home
@@ -105,22 +107,40 @@ class PinnedEndpoint:
         key = self._key()
         return self._transport(), key
 
+    def failed(self) -> None:
+        return
+
     def close(self) -> None:
         return
 
 
 class EmbeddedEndpoint:
-    """The bundled verifier as a child process, started on first use.
+    """The bundled verifier as a child process, started on first use, for all connections.
 
-    Its key needs no pin: it comes through a pipe from our own child process.
+    Its key needs no pin: it comes through a pipe from our own child process. It is started again if
+    it has ended, or if no connection to it could be opened.
     """
 
     def __init__(self, home: Home) -> None:
         self._verifier = EmbeddedVerifier(home.embedded)
+        self._starting = Lock()
+        self._announced: Announcement | None = None
+        self._is_closed = False
+        call_in_children(self._forget_in_child)
 
     def dial(self, timeout_s: float) -> tuple[Transport, VerifierPublicKey]:
         ends_s = monotonic() + timeout_s
-        announced = self._verifier.start(ends_s - monotonic())
+        if not self._starting.acquire(timeout=max(timeout_s, 0)):
+            raise VerifierUnreachable("the embedded verifier is still starting: try again later")
+        try:
+            if self._is_closed:
+                raise VerifierUnreachable("the captioner was closed: create another")
+            announced = self._announced if self._verifier.is_running else None
+            if announced is None:
+                announced = self._verifier.start(ends_s - monotonic())
+            self._announced = announced
+        finally:
+            self._starting.release()
         try:
             return WebSocketTransport(announced.url), VerifierPublicKey.from_text(
                 announced.public_key
@@ -130,5 +150,13 @@ class EmbeddedEndpoint:
                 "the embedded verifier announced no usable address: reinstall ugsd"
             ) from error
 
+    def failed(self) -> None:
+        self._announced = None
+
     def close(self) -> None:
+        self._is_closed = True
         self._verifier.close()
+
+    def _forget_in_child(self) -> None:
+        self._starting = Lock()  # a thread of the parent may have held the other one
+        self._is_closed = True

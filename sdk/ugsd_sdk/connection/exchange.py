@@ -23,6 +23,7 @@ from ugsd_privacy.protocol.traffic_shape import CONSTANT_FRAME_BYTES, TrafficSha
 from ugsd_privacy.reasons import Reason, ReasonCode
 
 from ugsd_sdk.concurrency.waiting import WaitingTime
+from ugsd_sdk.connection.connection_pool import ConnectionPool
 from ugsd_sdk.connection.failure_reasons import reason_of
 from ugsd_sdk.connection.session import ASK_OPERATOR, Session
 from ugsd_sdk.connection.verifier_connection import VerifierConnection
@@ -44,19 +45,22 @@ class Exchange:
 
     def __init__(
         self,
-        link: VerifierConnection,
+        links: ConnectionPool,
         *,
         deadline_s: float,
         waiting: WaitingTime,
         traffic_shape: TrafficShape = TrafficShape.PADDED,
         answered: Callable[[float], None] = lambda _: None,
     ) -> None:
-        """``deadline_s`` limits one block, from its sealing to its verdict. All waits for the
+        """A connection of ``links`` is borrowed with the first block, until :meth:`close`.
+
+        ``deadline_s`` limits one block, from its sealing to its verdict. All waits for the
         verifier and for the ledger count against ``waiting``, the caption's total. ``answered``
         records how many seconds after its question an answer came."""
         self.traffic_shape = traffic_shape
         self.waiting = waiting
-        self._link = link
+        self._links = links
+        self._borrowed: VerifierConnection | None = None
         self._deadline_s = deadline_s
         self._block_ends_s = 0.0
         self._ledger_timed_out = False
@@ -126,7 +130,7 @@ class Exchange:
             if isinstance(answer, Refusal):
                 refused = VerifierRefused(str(answer.code))
                 if self.traffic_shape is not TrafficShape.CONSTANT:  # a cover is never refused
-                    self._link.question_failed(refused)
+                    self._link().question_failed(refused)
                 raise refused
             handle = self._handle
             if handle is None or isinstance(answer, Cover) or answer.caption != handle.ordinal:
@@ -152,7 +156,7 @@ class Exchange:
                 raise self._drop(
                     VerifierMisbehaved(f"the answer to a cover frame is no cover: {ASK_OPERATOR}")
                 )
-            self._link.succeeded()
+            self._link().succeeded()
 
     def verdict_rejected(self, error: VerifierMisbehaved) -> None:
         """Drop the session, since the decoder could not use the verdict."""
@@ -160,7 +164,7 @@ class Exchange:
 
     def verdict_accepted(self) -> None:
         """Record that the decoder used the verdict."""
-        self._link.succeeded()
+        self._link().succeeded()
 
     def receipts(self) -> tuple[Receipt, ...]:
         """Return the receipts of everything sent; none, with a reason, if the log is unusable."""
@@ -172,10 +176,16 @@ class Exchange:
                 receipts = checkpoints.receipts(self._handle.id, timeout_s=timeout_s)
         except PrivacyError as error:
             if isinstance(error, LogTampered):
-                self._link.drop(error)  # connecting again checks the log before anything is sent
+                self._link().drop(error)  # connecting again checks the log before anything is sent
             self._record_failure(error)
             return ()
         return tuple(receipts)
+
+    def close(self) -> None:
+        """Return the connection; nothing is sent or received afterwards."""
+        link, self._borrowed = self._borrowed, None
+        if link is not None:
+            self._links.give_back(link)
 
     @property
     def caption_id(self) -> bytes | None:
@@ -199,7 +209,11 @@ class Exchange:
         self._block_ends_s = monotonic() + self._deadline_s
         try:
             with self._verifier_time() as timeout_s:
-                return self._link.session(timeout_s, only=self._session)
+                ends_s = monotonic() + timeout_s
+                if self._borrowed is None:
+                    self._borrowed = self._links.borrow(timeout_s)
+                remaining_s = max(ends_s - monotonic(), 0.0)
+                return self._borrowed.session(remaining_s, only=self._session)
         except (TransportError, PrivacyError):
             self._lost = True
             raise
@@ -251,7 +265,7 @@ class Exchange:
             with self._verifier_time() as timeout_s:
                 return self._read(timeout_s)
         except VerifierTimeout as error:
-            self._link.question_failed(error)
+            self._link().question_failed(error)
             raise
 
     def _read(
@@ -273,6 +287,10 @@ class Exchange:
             self._drop(error)
             raise
         return answer
+
+    def _link(self) -> VerifierConnection:
+        assert self._borrowed is not None, "seal() comes first"  # noqa: S101
+        return self._borrowed
 
     def _current(self) -> Session:
         assert self._session is not None, "seal() comes first"  # noqa: S101
@@ -302,7 +320,7 @@ class Exchange:
     def _drop(self, error: Exception) -> Exception:
         """Drop the session because of ``error`` and return the error."""
         self._lost = True
-        self._link.drop(error)
+        self._link().drop(error)
         return error
 
     @contextmanager

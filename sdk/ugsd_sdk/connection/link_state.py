@@ -1,19 +1,22 @@
 """The states of the link to a verifier::
 
-    IDLE          start ──> CONNECTING
+    IDLE          start ──> CONNECTING or TRIAL
     CONNECTING    session ──> READY       failure ──> BACKING_OFF or CIRCUIT_OPEN
-    READY         too old ──> IDLE        failure ──> BACKING_OFF or CIRCUIT_OPEN
-    BACKING_OFF   start, when the delay is over ──> CONNECTING     failure ──> CIRCUIT_OPEN
-    CIRCUIT_OPEN  start, when the delay is over ──> TRIAL
-    TRIAL         session ──> READY       failure ──> CIRCUIT_OPEN
+    READY         too old, or lost while idle ──> IDLE
+                  failure ──> BACKING_OFF or CIRCUIT_OPEN
+    BACKING_OFF   start, when the delay is over ──> CONNECTING or TRIAL
+                  failure ──> CIRCUIT_OPEN
+    CIRCUIT_OPEN  start, when the delay is over ──> TRIAL or CONNECTING
+    TRIAL         session ──> READY       failure ──> CIRCUIT_OPEN or BACKING_OFF
 
 *Start* is ``start_connecting()``, and a *failure* is one of an attempt to connect, of a session, or
 of a question without a verdict. After several in a row the circuit is open, and TRIAL is what is
 called half-open elsewhere: in both, captions wait for nothing, and nothing is sealed or charged.
 Only a verdict that was used ends the row. So after a trial that led to a session, the next failure
-opens the circuit again.
+opens the circuit again. The connections to one verifier share a circuit, which another of them may
+open and close meanwhile: therefore two states may follow where one connection alone has one.
 
-An idle link that is dropped has failed too, and ``stop()`` leads from any state to CLOSED.
+``stop()`` leads from any state to CLOSED.
 """
 
 from __future__ import annotations
@@ -45,14 +48,14 @@ class LinkState(StrEnum):
 
 _FAILED = frozenset({LinkState.BACKING_OFF, LinkState.CIRCUIT_OPEN})
 TRANSITIONS: Mapping[LinkState, frozenset[LinkState]] = {
-    LinkState.IDLE: _FAILED | {LinkState.CONNECTING, LinkState.CLOSED},
+    LinkState.IDLE: _FAILED | {LinkState.CONNECTING, LinkState.TRIAL, LinkState.CLOSED},
     LinkState.CONNECTING: _FAILED | {LinkState.READY, LinkState.CLOSED},
     LinkState.READY: _FAILED | {LinkState.IDLE, LinkState.CLOSED},
     LinkState.BACKING_OFF: frozenset(
-        {LinkState.CONNECTING, LinkState.CIRCUIT_OPEN, LinkState.CLOSED}
+        {LinkState.CONNECTING, LinkState.TRIAL, LinkState.CIRCUIT_OPEN, LinkState.CLOSED}
     ),
-    LinkState.CIRCUIT_OPEN: frozenset({LinkState.TRIAL, LinkState.CLOSED}),
-    LinkState.TRIAL: frozenset({LinkState.READY, LinkState.CIRCUIT_OPEN, LinkState.CLOSED}),
+    LinkState.CIRCUIT_OPEN: _FAILED | {LinkState.CONNECTING, LinkState.TRIAL, LinkState.CLOSED},
+    LinkState.TRIAL: _FAILED | {LinkState.READY, LinkState.CLOSED},
     LinkState.CLOSED: frozenset(),
 }
 """The states that may follow each state; any other transition is a bug of this package."""

@@ -9,7 +9,9 @@ Delays between attempts grow exponentially and are drawn at random, so that the 
 verifier that comes back do not connect all at once. After :data:`FAILURES_TO_OPEN` failures in a
 row the circuit is open: no caption waits any more until a trial connection succeeded. So a verifier
 that is gone, or that connects and never answers, costs a few captions their deadline and not each
-of them.
+of them. Failures of the verifier count for all connections that share a
+:class:`~ugsd_sdk.connection.circuit.Circuit`; what the ledger or a user's budget forbids counts for
+that user's connection alone.
 
 The first caption that finds a session an hour old or nearly used up replaces it by a new handshake,
 never during a caption: the secrets of one session reveal nothing about the next. If the handshake
@@ -21,7 +23,6 @@ fails there is no session, as after any loss.
 from __future__ import annotations
 
 import logging
-import random
 from collections.abc import Callable
 from dataclasses import replace
 from threading import Event, Lock
@@ -37,6 +38,7 @@ from ugsd_privacy.reasons import Reason, ReasonCode
 from ugsd_sdk.concurrency.background import BackgroundWork
 from ugsd_sdk.concurrency.fresh_errors import fresh
 from ugsd_sdk.concurrency.smoothed_time import SmoothedTime
+from ugsd_sdk.connection.circuit import FAILURES_TO_OPEN, Circuit
 from ugsd_sdk.connection.link_state import TRANSITIONS, LinkState
 from ugsd_sdk.connection.session import ASK_OPERATOR, PairIdentity, Session, open_session
 from ugsd_sdk.errors import (
@@ -48,31 +50,27 @@ from ugsd_sdk.errors import (
 from ugsd_sdk.home import UserEgress
 from ugsd_sdk.transport import MeasuredTransport, Transport
 
-__all__ = ["FAILURES_TO_OPEN", "Endpoint", "VerifierConnection"]
+__all__ = ["Endpoint", "VerifierConnection"]
 
 _logger = logging.getLogger(__name__)
 
-FAILURES_TO_OPEN = 3
-"""Failures in a row that open the circuit."""
-_FIRST_BACK_OFF_S, _LAST_BACK_OFF_S = 0.5, 300.0
-"""The longest delay after the first failure, and after many."""
 _SESSION_LIFETIME_S = 3600.0
 _LATE_ANSWER_TIMEOUT_S = 10.0
 """A connection is dropped when a block has been unanswered for this long."""
 
-_STARTED = {
-    LinkState.IDLE: LinkState.CONNECTING,
-    LinkState.BACKING_OFF: LinkState.CONNECTING,
-    LinkState.CIRCUIT_OPEN: LinkState.TRIAL,
-}
-"""The states in which ``start_connecting()`` does something, and what follows them."""
+_STARTED = frozenset({LinkState.IDLE, LinkState.BACKING_OFF, LinkState.CIRCUIT_OPEN})
+"""The states in which ``start_connecting()`` does something."""
 
 
 class Endpoint(Protocol):
     """A way to reach one verifier."""
 
     def dial(self, timeout_s: float) -> tuple[Transport, VerifierPublicKey]:
-        """Return an unconnected transport and the key to pin. May take long, to start a process."""
+        """Return an unconnected transport and the key to pin. May take long, to start a process.
+        Called by several threads at once."""
+
+    def failed(self) -> None:
+        """Note that a dialled transport led to no session."""
 
     def close(self) -> None: ...
 
@@ -91,26 +89,24 @@ class VerifierConnection:
         drafter: Callable[[], PairIdentity],
         *,
         connect_timeout_s: float,
-        first_back_off_s: float = _FIRST_BACK_OFF_S,
+        circuit: Circuit | None = None,
         session_lifetime_s: float = _SESSION_LIFETIME_S,
-        jitter: Callable[[], float] = random.random,
     ) -> None:
-        """``jitter`` draws the random part of a delay, from 0 to below 1."""
+        """Connect to nothing yet. ``circuit`` is shared by the connections to one endpoint, which
+        whoever made it closes."""
         self._endpoint = endpoint
         self._user_egress = user_egress
         self._drafter = drafter
         self._connect_timeout_s = connect_timeout_s
-        self._first_back_off_s = first_back_off_s
+        self._circuit = circuit or Circuit()
+        self._own = Circuit()
+        """Failures of the ledger and of the user's budget."""
         self._session_lifetime_s = session_lifetime_s
-        self._jitter = jitter
         self._lock = Lock()
         self._state = LinkState.IDLE
         """Changed only by :meth:`_become`, with the lock held."""
         self._session: Session | None = None
         self._failure: Exception | None = None
-        self._failures = 0
-        """How many failures in a row there were."""
-        self._retry_at_s = 0.0
         self._attempt: Event | None = None
         """Set when the current attempt to connect has ended."""
         self._wait_expired = False
@@ -138,13 +134,15 @@ class VerifierConnection:
     def start_connecting(self) -> None:
         """Start connecting unless connected, connecting or in a delay. Returns at once."""
         with self._lock:
-            following = _STARTED.get(self._state)
-            if following is None or monotonic() < self._retry_at_s:
+            if self._state not in _STARTED or monotonic() < self._own.retry_at_s:
                 return
-            self._become(following)
+            if not self._circuit.begin_trial():
+                return
+            is_trial = self._is_open()
+            self._become(LinkState.TRIAL if is_trial else LinkState.CONNECTING)
             attempt = self._attempt = Event()
             self._wait_expired = False
-        BackgroundWork(lambda: self._run(attempt), "ugsd-link")
+        BackgroundWork(lambda: self._run(attempt, is_trial=is_trial), "ugsd-link")
 
     def session(
         self, timeout_s: float, *, insist: bool = False, only: Session | None = None
@@ -159,14 +157,13 @@ class VerifierConnection:
         delay, that of the last failure, or one whose reason is ``CIRCUIT_OPEN``.
         """
         if insist:
-            self._wait_expired, self._retry_at_s = False, 0.0
+            self._wait_expired = False
+            self._own.retry_at_s = self._circuit.retry_at_s = 0.0
         ends_s = monotonic() + timeout_s
         session = self._ready(ends_s, insist=insist)
         if session.unanswered:
             self._read_late_answer(session)
         elif not self._is_alive(session):  # noticed before the budget is charged
-            if self._state is LinkState.BACKING_OFF:
-                self._retry_at_s = 0.0
             self.start_connecting()
             if only is not None:
                 raise VerifierUnreachable("the connection was lost during the caption: try again")
@@ -182,17 +179,16 @@ class VerifierConnection:
 
     def succeeded(self) -> None:
         """Record that a verdict was used, which ends a row of failures."""
-        self._failures = 0
+        self._circuit.succeed()
+        self._own.succeed()
 
     def question_failed(self, error: TransportError) -> None:
         """Record that a frame got no verdict because of ``error``, although the session is usable.
         The last of several failures in a row drops the session, and opens the circuit."""
-        with self._lock:
-            is_last = self._failures + 1 >= FAILURES_TO_OPEN
-            if not is_last:
-                self._failures += 1
-        if is_last:
+        if self._circuit.opens_next:
             self.drop(error)
+        else:
+            self._circuit.count()
 
     def drop(self, error: Exception) -> None:
         """Close the session because of ``error``; :meth:`start_connecting` opens another."""
@@ -216,14 +212,13 @@ class VerifierConnection:
                 transport.close()
 
     def close(self) -> None:
-        """Close the session and the endpoint. May be called again. A current attempt to connect is
-        abandoned and closes what it has opened."""
+        """Close the session. May be called again. A current attempt to connect is abandoned and
+        closes what it has opened."""
         self.stop()
         with self._lock:
             session, self._session = self._session, None
         if session is not None:
             session.close()
-        self._endpoint.close()
 
     def _forget_in_child(self) -> None:
         self._lock = Lock()  # a thread of the parent may have held the other one
@@ -256,10 +251,9 @@ class VerifierConnection:
     def _unavailable(self) -> Exception:
         """Return a new error that says why there is no session."""
         with self._lock:
-            failure, state = self._failure, self._state
+            failure, is_open = self._failure or self._circuit.failure, self._is_open()
         if failure is None:
             return VerifierUnreachable("not connected: connect again")
-        is_open = state in {LinkState.CIRCUIT_OPEN, LinkState.TRIAL}
         if not is_open or not isinstance(failure, TransportError):
             return fresh(failure)
         return VerifierUnreachable(
@@ -296,7 +290,8 @@ class VerifierConnection:
         except VerifierTimeout:
             return True
         except TransportError as error:
-            self.drop(error)
+            self._failure = error
+            self._retire_session()
             return False
         unsolicited = VerifierMisbehaved(f"the verifier sent an unsolicited frame: {ASK_OPERATOR}")
         self.drop(unsolicited)
@@ -318,21 +313,17 @@ class VerifierConnection:
             raise
 
     def _back_off(self, error: Exception) -> None:
-        """Count a failure and draw the next delay. It is anything up to its bound; with an open
-        circuit at least half of that, so that no trial follows at once."""
+        """Count a failure, which delays the next attempt."""
         self._failure = error
-        bound_s = min(self._first_back_off_s * 2**self._failures, _LAST_BACK_OFF_S)
-        self._failures = min(self._failures + 1, 32)
-        share = self._jitter()
-        if self._after_failure() is LinkState.CIRCUIT_OPEN:
-            share = (1 + share) / 2
-        self._retry_at_s = monotonic() + share * bound_s
+        (self._circuit if isinstance(error, TransportError) else self._own).fail(error)
+
+    def _is_open(self) -> bool:
+        return self._circuit.is_open or self._own.is_open
 
     def _after_failure(self) -> LinkState:
-        is_open = self._failures >= FAILURES_TO_OPEN
-        return LinkState.CIRCUIT_OPEN if is_open else LinkState.BACKING_OFF
+        return LinkState.CIRCUIT_OPEN if self._is_open() else LinkState.BACKING_OFF
 
-    def _run(self, attempt: Event) -> None:
+    def _run(self, attempt: Event, *, is_trial: bool) -> None:
         session: Session | None = None
         failure: Exception | None = None
         try:
@@ -344,6 +335,8 @@ class VerifierConnection:
             failure = VerifierUnreachable(
                 "connecting failed: try again, and see the log if it fails again"
             )
+        if is_trial:
+            self._circuit.end_trial()
         with self._lock:
             self._attempt = self._connecting = None
             if failure is not None:
@@ -354,8 +347,7 @@ class VerifierConnection:
                 self._session, session = session, None
         if session is not None:
             session.close()
-        if closed:  # the attempt may have reopened these after close()
-            self._endpoint.close()
+        if closed:  # the attempt may have reopened it after close()
             self._user_egress.close()
         attempt.set()
 
@@ -376,8 +368,10 @@ class VerifierConnection:
         try:
             self._register(transport)
             return open_session(transport, pinned, home, self._drafter, remaining_s=remaining_s)
-        except BaseException:
+        except BaseException as error:
             transport.close()
+            if isinstance(error, TransportError) and self._state is not LinkState.CLOSED:
+                self._endpoint.failed()
             raise
 
     def _register(self, transport: Transport) -> None:

@@ -78,7 +78,8 @@ class OnnxDrafter:
     """A :class:`~ugsd_sdk.drafter.Drafter` that reads its model from a folder."""
 
     def __init__(self, folder: Path | str, *, threads: int = 1) -> None:
-        self._folder = Path(folder)
+        self.bundle = DrafterBundle(Path(folder))
+        """The model's folder."""
         self._threads = threads
         self._loaded: _Loaded | None = None
         self._was_loaded = False
@@ -95,7 +96,7 @@ class OnnxDrafter:
         Raises :class:`ModelError` if they are missing or damaged.
         """
         if self._loaded is None:
-            self._loaded, self._was_loaded = _Loaded(self._folder, self._threads), False
+            self._loaded, self._was_loaded = _Loaded(self.bundle, self._threads), False
             _logger.info("drafter %s; licence: %s", self.info.name, self.info.licence)
 
     def close(self) -> None:
@@ -207,8 +208,7 @@ def _given(clip: ConditionedClip, emotion: str) -> ConditionedClip:
 class _Loaded:
     """The description, pieces and ONNX Runtime sessions of a loaded drafter."""
 
-    def __init__(self, folder: Path, threads: int) -> None:
-        bundle = DrafterBundle(folder)
+    def __init__(self, bundle: DrafterBundle, threads: int) -> None:
         self.description = bundle.description()
         files = bundle.files(self.description)
         try:
@@ -227,7 +227,8 @@ class _Loaded:
             }
         except Exception as error:
             raise ModelError(
-                f"ONNX Runtime cannot run the drafter in {folder} ({error}): reinstall its files"
+                f"ONNX Runtime cannot run the drafter in {bundle.folder} ({error}): reinstall its "
+                "files"
             ) from error
         d = self.description
         self.has_voices = VOICE_GRAPH in self._sessions

@@ -42,12 +42,15 @@ class Profile:
     only, and not while the profile is frozen.
 
     The file changes only with :meth:`save`, except for the profile of a captioner's user
-    (:attr:`Captioner.profile`), which is stored with every clip. Threads and captioners may share a
-    profile. It fits one audio encoder: with another, it begins again, and its file is kept aside.
+    (:meth:`Captioner.profile_of`), which is stored with every clip. Threads and captioners may
+    share a profile: captions that may change it are made one after another. It fits one audio
+    encoder: with another, it begins again, and its file is kept aside.
     """
 
     def __init__(self) -> None:
         self._lock = Lock()
+        self.turn = Lock()
+        """Held by a caption that may change the profile, from its encoding to its end."""
         self._stored = StoredProfile("", EMPTY_PROFILE)
         self._previous: Utterance | None = None
         self._path: Path | None = None
@@ -248,5 +251,5 @@ class Profile:
         )
 
     def _begin_in_child(self) -> None:
-        self._lock = Lock()  # a thread of the parent may have held the other one
+        self._lock, self.turn = Lock(), Lock()  # a thread of the parent may have held the others
         self._previous = None

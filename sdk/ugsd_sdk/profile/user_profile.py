@@ -44,6 +44,11 @@ class UserProfile(Profile):
         file = ProfileFile(folder, user, encoder) if folder is not None and encoder else None
         return cls(file, user, encoder)
 
+    @property
+    def is_stored(self) -> bool:
+        """Whether its file has all that is known of the user's voice."""
+        return self._file is not None and not self._cannot_store
+
     def reset(self) -> None:
         """Forget all clips, also in the file. Raises :class:`ProfileError`."""
         if self._file is not None:
@@ -71,8 +76,7 @@ class UserProfile(Profile):
         return super().state_for(encoder)
 
     def _contents_for(self, encoder: bytes) -> SpeakerProfile | None:
-        is_stored = self._file is not None and not self._cannot_store
-        if self._file is not None and is_stored and self._file.has_changed():
+        if self._file is not None and self.is_stored and self._file.has_changed():
             before = self._stored
             self._read()
             if self._stored.contents.count <= before.contents.count:

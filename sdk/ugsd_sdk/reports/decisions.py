@@ -45,6 +45,7 @@ _ADVICE: Mapping[ReasonCode, str] = {
         "raise verifier.deadline_s or verifier.caption_deadline_s, or use a faster or nearer "
         "verifier; a caption after one without an answer is not asked about until that came"
     ),
+    ReasonCode.CALL_TIMEOUT: "give the call a larger timeout_s, or use a faster or nearer verifier",
     ReasonCode.WRONG_VERIFIER_KEY: "check verifier.key with the verifier's operator",
     ReasonCode.BELOW_PRICE: (
         "raise the cap, or set budget_pacing = false to ask until it is used up"

@@ -21,15 +21,16 @@ file, and the file over the defaults::
     [limits]                        # everyone's caps
     tokens_per_day = 2000
 
-    [presets.child]                 # a named set of caps, which wins over [limits]
+    [presets.child]                 # a named set, which wins over [limits] and what is above
     tokens_per_day = 200
     epsilon_per_day = "none"        # lifts a cap
 
     [users.ada]                     # wins over the preset
     preset = "child"
     blocks_per_caption = 2
+    length = "short"                # and other settings of this user's captions
 
-The caps of a preset or user stand directly in its table. Names of presets and users that differ
+What a preset or user has stands directly in its table. Names of presets and users that differ
 only in case or Unicode form are the same name: see :mod:`ugsd_privacy.user_names`.
 """
 
@@ -80,9 +81,11 @@ from ugsd_sdk.settings.settings_file import (
 from ugsd_sdk.settings.speculative import speculative_fault
 from ugsd_sdk.settings.tables import (
     AuditSettings,
-    CapsOverride,
+    Enrolment,
+    EnrolmentSeconds,
     Name,
     NoiseSettings,
+    UserSettings,
     VerifierSettings,
     conflict,
     normal_name,
@@ -95,9 +98,9 @@ __all__ = [
     "ANONYMOUS",
     "EMBEDDED",
     "AuditSettings",
-    "CapsOverride",
     "NoiseSettings",
     "Settings",
+    "UserSettings",
     "VerifierSettings",
 ]
 
@@ -172,11 +175,11 @@ class Settings(BaseSettings):
     does not ask, the emotion has the drafter's. It needs ``block_unit = slot``,
     ``continuation = nothing``, ``disclosure = distributions`` and a drafter with slots; the same
     ``seed`` then no longer gives the same caption."""
-    min_enrolment: Annotated[int, Field(ge=0, le=1000)] = 3
+    min_enrolment: Enrolment = 3
     """Number of different clips in a speaker profile, 0 to 1000, before a state of its speaker may
     be sent. The larger it is, the less a state reveals about who speaks; with 0 even the first
     clip's state may be sent, and that of a clip without a profile, which reveals most."""
-    min_enrolment_s: Annotated[float, Field(ge=0, le=3600, allow_inf_nan=False)] = 5.0
+    min_enrolment_s: EnrolmentSeconds = 5.0
     """Seconds of speech in these clips together, 0 to 3600, before a state may be sent. It does not
     count if ``min_enrolment`` is 0."""
     keep_profile: bool = True
@@ -210,11 +213,12 @@ class Settings(BaseSettings):
     application passes is never paced."""
     limits: BudgetLimits = BudgetLimits()
     """Caps of every user."""
-    presets: dict[Name, CapsOverride] = Field(default_factory=dict)
-    """Named sets of caps, ``[presets.NAME]``, which users and other presets inherit by ``preset``.
-    They win over ``limits``."""
-    users: dict[Name, CapsOverride] = Field(default_factory=dict)
-    """Caps of single users, ``[users.NAME]``. They win over the presets and ``limits``."""
+    presets: dict[Name, UserSettings] = Field(default_factory=dict)
+    """Named sets of caps and other settings, ``[presets.NAME]``, which users and other presets
+    inherit by ``preset``. They win over ``limits`` and over the settings of everyone."""
+    users: dict[Name, UserSettings] = Field(default_factory=dict)
+    """Caps and other settings of single users, ``[users.NAME]``, which win over the presets. Those
+    of ``default`` are of everyone who is not named."""
 
     @field_validator("*", mode="before")
     @classmethod
@@ -256,8 +260,17 @@ class Settings(BaseSettings):
         for table, named in (("presets", self.presets), ("users", self.users)):
             for name, caps in named.items():
                 self._check_inherited(table, name, caps)
+        self._check_alone(())
+        for table, named in (("presets", self.presets), ("users", self.users)):
+            for name, own in named.items():
+                if given := self._inherited(own)[1]:
+                    self.model_copy(update=given)._check_alone((table, name))
+        return self
+
+    def _check_alone(self, at: tuple[str, ...]) -> None:
+        """Refuse settings of one user that exclude each other; ``at`` is the user's table."""
         if self.noise is not None:
-            self._check_noise(self.noise)
+            self._check_noise(self.noise, at)
         fault = speculative_fault(
             self.verification,
             block_unit=self.block_unit,
@@ -267,10 +280,10 @@ class Settings(BaseSettings):
             has_epsilon=self.noise is not None and self.noise.epsilon is not None,
         )
         if fault is not None:
-            raise conflict(*fault)
-        return self
+            keys, message = fault
+            raise conflict((*at, *keys), message)
 
-    def _check_inherited(self, table: str, name: str, caps: CapsOverride) -> None:
+    def _check_inherited(self, table: str, name: str, caps: UserSettings) -> None:
         at, path = (table, name), [name] if table == "presets" else []
         while caps.preset is not None:
             parent = plain_name(caps.preset)
@@ -288,16 +301,16 @@ class Settings(BaseSettings):
             path.append(parent)
             at, caps = ("presets", parent), self.presets[parent]
 
-    def _check_noise(self, noise: NoiseSettings) -> None:
+    def _check_noise(self, noise: NoiseSettings, at: tuple[str, ...]) -> None:
         if self.disclosure is Disclosure.TOKENS:
             raise conflict(
-                ("noise",),
+                (*at, "noise"),
                 "with disclosure = tokens no state is sent that noise could be added to: delete "
                 "noise, or set disclosure = summary",
             )
         if noise.epsilon is not None and self.states_per_caption is None:
             raise conflict(
-                ("noise", "epsilon"),
+                (*at, "noise", "epsilon"),
                 f"with disclosure = {self.disclosure} a caption may send any number of states: set "
                 "limits.tokens_per_caption, or noise.sigma instead",
             )
@@ -316,15 +329,33 @@ class Settings(BaseSettings):
         A user's own caps win over those of inherited presets, and these over ``limits``. Raises
         :class:`UserNameRefused` for a name that is not a valid user name.
         """
-        caps = self.users.get(self.user if user is None else normal_user(user))
+        own = self.users.get(self.user if user is None else normal_user(user))
+        return (
+            self.limits if own is None else self.limits.model_copy(update=self._inherited(own)[0])
+        )
+
+    def for_user(self, user: str) -> Settings:
+        """Return these settings for ``user``, with what ``users`` and ``presets`` give them.
+
+        Raises :class:`UserNameRefused` for a name that is not a valid user name.
+        """
+        name = normal_user(user)
+        own = self.users.get(name)
+        given = {} if own is None else self._inherited(own)[1]
+        return self.model_copy(update={**given, "user": name})
+
+    def _inherited(self, own: UserSettings | None) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Return the caps and the other settings that a user or preset has, with those of the
+        presets that it inherits."""
         chain = []
-        while caps is not None:
-            chain.append(caps.overrides)
-            caps = self.presets[plain_name(caps.preset)] if caps.preset else None
-        limits = self.limits
+        while own is not None:
+            chain.append(own)
+            own = self.presets[plain_name(own.preset)] if own.preset else None
+        caps, others = dict[str, Any](), dict[str, Any]()
         for given in reversed(chain):
-            limits = limits.model_copy(update=given)
-        return limits
+            caps |= given.caps
+            others |= given.others
+        return caps, others
 
     @property
     def has_target(self) -> bool:

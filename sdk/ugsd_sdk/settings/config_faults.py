@@ -213,12 +213,14 @@ def _is_setting(settings: type[BaseModel], keys: Keys) -> bool:
 
 def _fields(settings: type[BaseModel], table: Keys) -> tuple[str, ...]:
     """Return the keys that a table may have; none if it is not a table or accepts any name."""
-    if not table:
-        return tuple(settings.model_fields)
-    field = settings.model_fields.get(table[0])
-    model = None if field is None else _model(field.annotation)
-    depth = 2 if table[0] in NAMED_TABLES else 1
-    return () if model is None or len(table) != depth else tuple(model.model_fields)
+    model: type[BaseModel] | None = settings
+    names = iter(table)
+    for name in names:
+        field = None if model is None else model.model_fields.get(name)
+        model = None if field is None else _model(field.annotation)
+        if name in NAMED_TABLES and name == table[0] and next(names, None) is None:
+            return ()
+    return () if model is None else tuple(model.model_fields)
 
 
 def _model(annotation: Any) -> type[BaseModel] | None:

@@ -21,13 +21,18 @@ from ugsd_privacy.audit.records import LogLevel
 from ugsd_privacy.budget import BudgetLimits
 from ugsd_privacy.dp.mechanism import MAX_SIGMA
 from ugsd_privacy.errors import UserNameRefused
+from ugsd_privacy.protocol.messages import Disclosure
 from ugsd_privacy.user_names import MAX_USER_CHARACTERS, normal_user
+
+from ugsd_sdk.attributes.length import CaptionLength
 
 __all__ = [
     "AuditSettings",
-    "CapsOverride",
+    "Enrolment",
+    "EnrolmentSeconds",
     "Name",
     "NoiseSettings",
+    "UserSettings",
     "VerifierSettings",
     "conflict",
     "normal_name",
@@ -36,6 +41,8 @@ __all__ = [
 ]
 
 Name = Annotated[str, Field(min_length=1, max_length=4 * MAX_USER_CHARACTERS)]
+Enrolment = Annotated[int, Field(ge=0, le=1000)]
+EnrolmentSeconds = Annotated[float, Field(ge=0, le=3600, allow_inf_nan=False)]
 _Positive = Annotated[float, Field(gt=0, le=1e6, allow_inf_nan=False)]
 _Seconds = Annotated[float, Field(gt=0, le=3600, allow_inf_nan=False)]
 
@@ -84,6 +91,10 @@ class VerifierSettings(_Table):
     drafter has no slots, with ``continuation = caption``, and sends more than questions do."""
     connect_timeout_s: _Seconds = 10.0
     """Longest attempt to connect in seconds, above 0 and up to 3600. It runs in the background."""
+    connections_per_user: Annotated[int, Field(ge=1, le=64)] = 4
+    """Most connections that captions of one user have at the same time, 1 to 64. A further one is
+    opened, with a handshake, only while all others are in use: by captions of people who are not
+    named, or of several recordings of one user."""
 
     def with_identity(
         self, *, key: str | None = None, root: str | None = None, manifest: Path | None = None
@@ -126,17 +137,47 @@ class AuditSettings(_Table):
     If it is not set, the content is stored without limit."""
 
 
-class CapsOverride(BudgetLimits):
-    """Caps of a preset or a user. The caps that are given replace the inherited ones."""
+class UserSettings(BudgetLimits):
+    """What a preset or a user has of their own: caps, and settings of their captions. Only what is
+    given counts; everything else is inherited."""
 
     preset: Name | None = None
-    """Name of the preset from which the caps that are not given are inherited. If it is not set,
-    they come from ``limits``."""
+    """Name of the preset from which what is not given is inherited. If it is not set, caps come
+    from ``limits``, and the rest from the settings of everyone."""
+    disclosure: Disclosure = Disclosure.SUMMARY
+    """As ``disclosure`` of everyone."""
+    noise: NoiseSettings | None = None
+    """As ``noise`` of everyone."""
+    min_enrolment: Enrolment = 3
+    """As ``min_enrolment`` of everyone. For the user ``default``, it is that of people who are not
+    named."""
+    min_enrolment_s: EnrolmentSeconds = 5.0
+    """As ``min_enrolment_s`` of everyone."""
+    keep_profile: bool = True
+    """As ``keep_profile`` of everyone."""
+    length: CaptionLength = CaptionLength.NORMAL
+    """As ``length`` of everyone."""
+    gender: bool = False
+    """As ``gender`` of everyone."""
 
     @property
-    def overrides(self) -> dict[str, Any]:
+    def caps(self) -> dict[str, Any]:
         """The caps that are given, and delta if it is given."""
-        return {name: getattr(self, name) for name in self.model_fields_set - {"preset"}}
+        return {name: getattr(self, name) for name in self._given & set(BudgetLimits.model_fields)}
+
+    @property
+    def others(self) -> dict[str, Any]:
+        """The settings that are given and are no caps."""
+        return {name: getattr(self, name) for name in self._given - set(BudgetLimits.model_fields)}
+
+    @property
+    def _given(self) -> set[str]:
+        return self.model_fields_set - {"preset"}
+
+    @field_validator("disclosure", "length", "keep_profile", "gender", mode="before")
+    @classmethod
+    def _refuse_none(cls, value: object) -> object:
+        return "none" if value is None else value  # as the text that lifts caps
 
     @model_serializer(mode="wrap")
     def _only_given(self, whole: SerializerFunctionWrapHandler) -> dict[str, Any]:

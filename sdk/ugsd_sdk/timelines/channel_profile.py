@@ -32,11 +32,17 @@ class ChannelProfile(Profile):
 
     def __init__(self, source: Profile) -> None:
         super().__init__()
+        self.turn = source.turn
         self.source = source
         self.added: AddedClip | None = None
         """What the last caption added, or offered to add."""
         self._last: Utterance | None = None
         self._last_end_s = self._end_s = 0.0
+
+    @property
+    def is_frozen(self) -> bool:
+        """Whether ``source`` is frozen."""
+        return self.source.is_frozen
 
     def begin(self, end_s: float) -> None:
         """Begin an utterance that ends at ``end_s`` of the recording."""

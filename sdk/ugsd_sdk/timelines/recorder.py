@@ -6,14 +6,16 @@ import hashlib
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
-from typing import Protocol, TypeAlias
+from typing import TypeAlias
 
 from ugsd_sdk.audio.channels import ChannelLayout, ChannelReader
 from ugsd_sdk.audio.crosstalk import without_crosstalk
 from ugsd_sdk.audio.samples import Clip
 from ugsd_sdk.audio.segments import Float32
+from ugsd_sdk.calls.call import Call
 from ugsd_sdk.caption import Caption, escaped_path
 from ugsd_sdk.errors import CheckpointError, ConfigError
+from ugsd_sdk.pipeline import UtteranceCaptioner
 from ugsd_sdk.profile.profile import Profile
 from ugsd_sdk.profile.user_profile import UserProfile
 from ugsd_sdk.speech.segmenter import Segmenter, SegmenterEvent, SpeechSegment, WindowDetector
@@ -26,19 +28,13 @@ from ugsd_sdk.timelines.recording_identity import recording_identity
 from ugsd_sdk.timelines.stored_clip import StoredClip
 from ugsd_sdk.timelines.timeline import Timeline
 
-__all__ = ["Channels", "ProgressCallback", "UtteranceCaptioner", "make_timeline"]
+__all__ = ["Channels", "ProgressCallback", "make_timeline"]
 
 Channels: TypeAlias = ChannelLayout | str | Sequence[str]
 """``"apart"``, ``"together"``, or the names of the channels, which are then read apart."""
 ProgressCallback: TypeAlias = Callable[[float, float | None], None]
 """Takes the seconds that are done, and all seconds, if they are known."""
 _WINDOWS_PER_CALL = 64
-
-
-class UtteranceCaptioner(Protocol):
-    """Captions one utterance, mono (n,) at 16 kHz."""
-
-    def __call__(self, samples: Float32, is_draft: bool = False) -> Caption: ...
 
 
 def make_timeline(
@@ -52,18 +48,20 @@ def make_timeline(
     settings: Mapping[str, str] | None = None,
     checkpoint: str | os.PathLike[str] | None = None,
     on_progress: ProgressCallback | None = None,
+    call: Call | None = None,
 ) -> Timeline:
     """Return the timeline of a recording of up to 12 h.
 
     ``caption_with`` returns what captions the utterances of a channel, given its profile and the
     id of the recording (16 bytes). Channels that are read apart have a profile each, which begins
     empty or is the one that ``profile`` has for the channel's label. ``settings`` are what else
-    captions depend on, for the ``checkpoint``.
+    captions depend on, for the ``checkpoint``. ``call`` can end it, also between utterances.
 
     Raises :class:`AudioError`, :class:`CheckpointError`, :class:`ConfigError`, and what
     ``caption_with`` raises.
     """
     layout, names = _layout_of(channels)
+    call = call or Call()
     with ExitStack() as stack:
         reader = stack.enter_context(ChannelReader(recording, sample_rate, layout=layout))
         labels, notes = _labels_of(reader, layout, names)
@@ -78,10 +76,10 @@ def make_timeline(
             header = opened.header
         recording_id = bytes.fromhex(header.recording_id)
         recorders = [
-            _ChannelRecorder(number, one, caption_with(one, recording_id), detector, opened)
+            _ChannelRecorder(number, one, caption_with(one, recording_id), detector, opened, call)
             for number, one in enumerate(profiles)
         ]
-        _record(reader, recorders, on_progress)
+        _record(reader, recorders, on_progress, call)
     is_mixed = layout is ChannelLayout.TOGETHER and profiles[0] is None
     return assembled(
         path=escaped_path(recording) if isinstance(recording, (str, os.PathLike)) else None,
@@ -101,9 +99,11 @@ def _record(
     reader: ChannelReader,
     recorders: Sequence[_ChannelRecorder],
     on_progress: ProgressCallback | None,
+    call: Call,
 ) -> None:
     done_samples = 0
     for piece in without_crosstalk(reader.pieces()):
+        call.check()
         for column, recorder in enumerate(recorders):
             recorder.push(piece[:, column])
         done_samples += len(piece)
@@ -123,7 +123,9 @@ class _ChannelRecorder:
         caption: UtteranceCaptioner,
         detector: WindowDetector,
         checkpoint: Checkpoint | None,
+        call: Call,
     ) -> None:
+        self._call = call
         self.utterances: list[Timed] = []
         self._number = number
         self._profile = profile
@@ -151,7 +153,7 @@ class _ChannelRecorder:
             self._profile.begin(segment.end_s)
         entry = next(self._known, None)
         if entry is None:
-            caption = self._caption(segment.samples)
+            caption = self._caption(segment.samples, call=self._call)
             self._remember(segment, caption)
         else:
             caption = self._repeated(entry, segment)

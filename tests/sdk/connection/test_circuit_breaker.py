@@ -17,10 +17,12 @@ from ugsd_privacy.protocol.traffic_shape import TrafficShape
 from ugsd_privacy.reasons import Reason, ReasonCode
 from ugsd_sdk.captioner import Captioner
 from ugsd_sdk.concurrency.smoothed_time import SmoothedTime
+from ugsd_sdk.connection import circuit as circuit_module
 from ugsd_sdk.connection import session as session_module
 from ugsd_sdk.connection import verifier_connection as link_module
+from ugsd_sdk.connection.circuit import FAILURES_TO_OPEN, Circuit
 from ugsd_sdk.connection.link_state import LinkState
-from ugsd_sdk.connection.verifier_connection import FAILURES_TO_OPEN, VerifierConnection
+from ugsd_sdk.connection.verifier_connection import VerifierConnection
 from ugsd_sdk.errors import TransportError, VerifierTimeout, VerifierUnreachable
 from ugsd_sdk.home import Home, UserEgress
 from ugsd_sdk.settings.config import Settings
@@ -29,7 +31,7 @@ from ugsd_sdk.transport.memory import MemoryTransport
 from tests.doubles.reasons import why_of
 
 Voice = NDArray[np.float32]
-_DRAWN = VerifierConnection.__init__.__kwdefaults__["jitter"]
+_DRAWN = Circuit.__init__.__kwdefaults__["jitter"]
 New = Callable[..., Captioner]
 GONE = VerifierUnreachable("gone: try again")
 
@@ -44,7 +46,7 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
-    for module in (link_module, session_module):
+    for module in (circuit_module, link_module, session_module):
         monkeypatch.setattr(module, "monotonic", clock)
     return clock
 
@@ -54,6 +56,8 @@ def new_link(home: Path, dial: Callable[[], Any], *, jitter: float = 0.5) -> Ver
         def dial(self, timeout_s: float) -> Any:
             return dial()
 
+        def failed(self) -> None: ...
+
         def close(self) -> None: ...
 
     egress = UserEgress(Home.from_path(home), Settings().limits_for(), "ada")
@@ -62,7 +66,7 @@ def new_link(home: Path, dial: Callable[[], Any], *, jitter: float = 0.5) -> Ver
         egress,
         lambda: pytest.fail("no handshake"),
         connect_timeout_s=5,
-        jitter=lambda: jitter,
+        circuit=Circuit(jitter=lambda: jitter),
     )
 
 
@@ -71,7 +75,7 @@ def nobody() -> Any:
 
 
 def link_of(captioner: Captioner) -> VerifierConnection:
-    link = captioner._load().link
+    link = captioner._pipeline().links.first
     assert link is not None
     return link
 
@@ -80,14 +84,14 @@ def delays(link: VerifierConnection, clock: Clock, count: int) -> list[float]:
     found = []
     for _ in range(count):
         link.drop(GONE)
-        found.append(link._retry_at_s - clock.now_s)
+        found.append(link._circuit.retry_at_s - clock.now_s)
     return found
 
 
 def attempt(link: VerifierConnection, clock: Clock) -> Exception:
     """Let the delay pass and wait for one attempt to fail; return the error of a caption that comes
     next."""
-    clock.now_s = max(clock.now_s, link._retry_at_s)
+    clock.now_s = max(clock.now_s, link._circuit.retry_at_s)
     link.start_connecting()
     running = link._attempt
     if running is not None:
@@ -113,7 +117,7 @@ def test_jitter_is_random_by_default(tmp_path: Path, clock: Clock) -> None:
     assert _DRAWN is random.random
     links = [new_link(tmp_path, nobody) for _ in range(8)]
     for link in links:
-        link._jitter = _DRAWN
+        link._circuit._jitter = _DRAWN
     assert len({delays(link, clock, 1)[0] for link in links}) == 8
 
 
@@ -158,7 +162,7 @@ def test_nobody_waits_for_a_trial(tmp_path: Path, clock: Clock) -> None:
 
     link = new_link(tmp_path, stuck)
     delays(link, clock, FAILURES_TO_OPEN)
-    clock.now_s = link._retry_at_s
+    clock.now_s = link._circuit.retry_at_s
     try:
         for _ in range(3):
             with pytest.raises(VerifierUnreachable) as raised:
@@ -184,7 +188,7 @@ def test_trial_and_verdict_close_the_circuit(
         caption = captioner.caption(voice, 16_000)
         assert why_of(caption.unverified_reason) == "circuit_open"
         assert (len(fake.frames), caption.usage.num_frames) == (frames, 0)
-        clock.now_s = link._retry_at_s
+        clock.now_s = link._circuit.retry_at_s
         link.start_connecting()
         assert link._attempt is None or link._attempt.wait(10)
         assert link.state is LinkState.READY
@@ -212,7 +216,7 @@ def test_waiting_until_connected_ends_the_delay(new_captioner: New, fake: Any) -
     with new_captioner() as captioner:
         captioner.wait_until_connected()
         link = link_of(captioner)
-        link._first_back_off_s = 300.0
+        link._circuit._first_back_off_s = 300.0
         for _ in range(FAILURES_TO_OPEN):
             link.drop(GONE)
         captioner.wait_until_connected(10)
@@ -229,7 +233,7 @@ def test_refusals_open_the_circuit_unless_shape_is_constant(
     with new_captioner(config=Settings(traffic_shape=shape)) as captioner:
         captioner.wait_until_connected()
         link = link_of(captioner)
-        link._first_back_off_s = 300.0
+        link._circuit._first_back_off_s = 300.0
         reasons = [
             why_of(captioner.caption(voice, 16_000).unverified_reason)
             for _ in range(FAILURES_TO_OPEN + 1)
@@ -251,16 +255,16 @@ def test_silent_verifier_is_asked_a_few_times(
 ) -> None:
     """A verifier that connects and never answers: the circuit breaker stops asking it for a while,
     and without it every new session costs another caption its deadline."""
-    monkeypatch.setattr(link_module, "FAILURES_TO_OPEN", failures_to_open)
+    monkeypatch.setattr(circuit_module, "FAILURES_TO_OPEN", failures_to_open)
     monkeypatch.setattr(link_module, "_LATE_ANSWER_TIMEOUT_S", -1.0)
     fake.answer = lambda block: None
     with new_captioner() as captioner:
         captioner.wait_until_connected()
         link = link_of(captioner)
-        link._jitter = lambda: 0.99
+        link._circuit._jitter = lambda: 0.99
         for _ in range(20):
             if link.state is LinkState.BACKING_OFF:
-                clock.now_s = link._retry_at_s
+                clock.now_s = link._circuit.retry_at_s
             captioner.caption(voice, 16_000)
         is_open = link.state is LinkState.CIRCUIT_OPEN
     assert is_open == (failures_to_open == FAILURES_TO_OPEN)

@@ -33,7 +33,7 @@ def states(monkeypatch: pytest.MonkeyPatch) -> list[LinkState]:
 
 
 def link_of(captioner: Captioner) -> VerifierConnection:
-    link = captioner._load().link
+    link = captioner._pipeline().links.first
     assert link is not None
     return link
 
@@ -55,10 +55,10 @@ def test_failed_attempt_backs_off(new_captioner: New, states: list[LinkState]) -
             captioner.wait_until_connected()
         link = link_of(captioner)
         assert link.state is LinkState.BACKING_OFF
-        link._retry_at_s = float("inf")
+        link._circuit.retry_at_s = float("inf")
         link.start_connecting()
         assert link.state is LinkState.BACKING_OFF, "it tried before the delay was over"
-        link._retry_at_s = 0.0
+        link._circuit.retry_at_s = 0.0
         link.start_connecting()
         assert states[-1] in {LinkState.CONNECTING, LinkState.BACKING_OFF}
         assert states.count(LinkState.CONNECTING) >= 2

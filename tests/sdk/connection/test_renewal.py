@@ -46,7 +46,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 
 def link_of(captioner: Captioner) -> VerifierConnection:
-    link = captioner._load().link
+    link = captioner._pipeline().links.first
     assert link is not None
     return link
 

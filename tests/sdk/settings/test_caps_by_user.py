@@ -8,7 +8,7 @@ import pytest
 from ugsd_privacy.budget import BudgetLimits
 from ugsd_privacy.dp import accounting as dp
 from ugsd_sdk.errors import ConfigError
-from ugsd_sdk.settings.config import CapsOverride, Settings
+from ugsd_sdk.settings.config import Settings, UserSettings
 
 FILE = """
 user = "Ada"
@@ -66,10 +66,46 @@ def test_settings_round_trip_through_their_dump(file: Path) -> None:
 def test_caps_may_be_given_in_python() -> None:
     settings = Settings(
         user="ada",
-        presets={"child": CapsOverride(tokens_per_day=9)},
+        presets={"child": UserSettings(tokens_per_day=9)},
         users={"ada": {"preset": "child"}},
     )
     assert settings.limits_for().tokens_per_day == 9
+
+
+def test_users_and_presets_have_own_settings(tmp_path: Path) -> None:
+    file = tmp_path / "ugsd.toml"
+    file.write_text(
+        'length = "rich"\n[presets.child]\ndisclosure = "tokens"\ntokens_per_day = 9\n'
+        '[users.Ada]\npreset = "child"\nlength = "short"\n[users.default]\nmin_enrolment = 0\n'
+    )
+    settings = Settings.load(file)
+    ada, ben = settings.for_user("ADA"), settings.for_user("ben")
+    assert (ada.user, ada.length, ada.disclosure) == ("ada", "short", "tokens")
+    assert ada.limits_for().tokens_per_day == 9
+    assert (ben.user, ben.length, ben.disclosure) == ("ben", "rich", "summary")
+    assert (ben.min_enrolment, settings.for_user("default").min_enrolment) == (3, 0)
+
+
+def test_users_variables_set_more_than_caps(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("UGSD_USERS__ADA__GENDER", "true")
+    monkeypatch.setenv("UGSD_USERS__ADA__MIN_ENROLMENT", "5")
+    monkeypatch.setenv("UGSD_USERS__ADA__NOISE__SIGMA", "0.5")
+    ada = Settings.load().for_user("ada")
+    assert (ada.gender, ada.min_enrolment, ada.sigma) == (True, 5, 0.5)
+    assert Settings.load().sigma is None
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"disclosure": "tokens", "noise": {"sigma": 1}}, "users.ada.noise: with disclosure"),
+        ({"length": None}, "users.ada.length"),
+        ({"min_enrolment": -1}, "users.ada.min_enrolment"),
+    ],
+)
+def test_users_settings_are_checked(given: dict[str, object], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        Settings(users={"ada": given})
 
 
 @pytest.mark.parametrize(

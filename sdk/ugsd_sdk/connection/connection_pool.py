@@ -1,0 +1,146 @@
+"""One user's connections to the verifier, each lent to one caption at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from threading import Condition
+from time import monotonic
+
+from ugsd_privacy.forks import call_in_children
+
+from ugsd_sdk.concurrency.smoothed_time import SmoothedTime
+from ugsd_sdk.connection.link_state import LinkState
+from ugsd_sdk.connection.verifier_connection import VerifierConnection
+from ugsd_sdk.errors import VerifierTimeout, VerifierUnreachable
+
+__all__ = ["ConnectionPool"]
+
+
+class ConnectionPool:
+    """Makes connections as captions need them, at most ``size`` at a time. Any thread may use it.
+
+    A caption that is made alone always gets the same connection. In a forked process the pool is
+    closed, since the connections belong to the parent.
+    """
+
+    def __init__(self, new: Callable[[], VerifierConnection], *, size: int) -> None:
+        self._new = new
+        self._size = size
+        self._condition = Condition()
+        self._idle = [new()]
+        """In the order of their return; the last one is lent next."""
+        self._lent: list[VerifierConnection] = []
+        self._is_stopped = False
+        self.used_at_s = monotonic()
+        """When a connection was lent or returned last, on the monotonic clock."""
+        call_in_children(self._forget_in_child)
+
+    @property
+    def first(self) -> VerifierConnection:
+        """A connection of the pool: the one that is lent next, if any is idle."""
+        with self._condition:
+            return (self._idle or self._lent)[-1]
+
+    @property
+    def round_trip(self) -> SmoothedTime | None:
+        """The round trip to the verifier, measured without content; ``None`` without a session."""
+        return self.first.round_trip
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether any connection has a session."""
+        return LinkState.READY in self._states()
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether no connection is lent or connecting."""
+        return not self._lent and not self._states() & {LinkState.CONNECTING, LinkState.TRIAL}
+
+    def _states(self) -> set[LinkState]:
+        with self._condition:
+            return {link.state for link in (*self._idle, *self._lent)}
+
+    def start_connecting(self) -> None:
+        """Start connecting with one connection, unless it is connected. Returns at once."""
+        self.first.start_connecting()
+
+    def wait_until_connected(self, timeout_s: float) -> None:
+        """Wait until a connection is connected; retry at once after an earlier failure. Raises a
+        ``TransportError`` or ``PrivacyError``."""
+        ends_s = monotonic() + timeout_s
+        with self.lent(timeout_s) as link:
+            link.session(max(ends_s - monotonic(), 0), insist=True)
+
+    @contextmanager
+    def lent(self, timeout_s: float) -> Iterator[VerifierConnection]:
+        """Lend a connection for as long as the context lasts, as :meth:`borrow` does."""
+        link = self.borrow(timeout_s)
+        try:
+            yield link
+        finally:
+            self.give_back(link)
+
+    def borrow(self, timeout_s: float) -> VerifierConnection:
+        """Return a connection that nobody else uses until :meth:`give_back`, one with a session if
+        there is any. Wait for one for at most ``timeout_s`` if all are lent.
+
+        Raises :class:`VerifierTimeout` if none came back in time, and :class:`VerifierUnreachable`
+        if the pool is closed.
+        """
+        with self._condition:
+            if not self._condition.wait_for(self._has_one, max(timeout_s, 0)):
+                raise VerifierTimeout(
+                    "other captions of this user hold all connections to the verifier: wait for "
+                    "them, or raise verifier.connections_per_user"
+                )
+            if self._is_stopped:
+                raise VerifierUnreachable("the captioner was closed: create another")
+            if not self._idle:
+                self._idle.append(self._new())
+            ready = [link for link in self._idle if link.state is LinkState.READY]
+            link = (ready or self._idle)[-1]
+            self._idle.remove(link)
+            self._lent.append(link)
+            self.used_at_s = monotonic()
+            return link
+
+    def give_back(self, link: VerifierConnection) -> None:
+        """Return a connection that was borrowed."""
+        with self._condition:
+            self._lent.remove(link)
+            self._idle.append(link)
+            self.used_at_s = monotonic()
+            self._condition.notify()
+
+    def _has_one(self) -> bool:
+        return self._is_stopped or bool(self._idle) or len(self._lent) < self._size
+
+    def stop(self) -> None:
+        """Stop connecting, and end the waits of every thread. Call :meth:`close` next."""
+        with self._condition:
+            self._is_stopped = True
+            links = [*self._idle, *self._lent]
+            self._condition.notify_all()
+        for link in links:
+            link.stop()
+
+    def close(self) -> None:
+        """Close all connections. May be called again."""
+        self.stop()
+        with self._condition:
+            links = [*self._idle, *self._lent]
+        for link in links:
+            link.close()
+
+    def disconnect(self) -> None:
+        """Close the connections that are not lent; the next caption opens one again."""
+        with self._condition:
+            if self._is_stopped:
+                return
+            idle, self._idle = self._idle, [] if self._lent else [self._new()]
+        for link in idle:
+            link.close()
+
+    def _forget_in_child(self) -> None:
+        self._condition = Condition()  # a thread of the parent may have held the other one

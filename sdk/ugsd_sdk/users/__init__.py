@@ -1,0 +1,1 @@
+"""Many users of one captioner: the models that they share, and what each of them has alone."""
