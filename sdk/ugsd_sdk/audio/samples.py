@@ -34,7 +34,8 @@ from ugsd_sdk.audio.clip_files import opened_segments
 from ugsd_sdk.audio.clip_sources import EncodedClip, is_encoded
 from ugsd_sdk.audio.mixdown import ChannelStatistics, Mix
 from ugsd_sdk.audio.segments import MAX_DURATION_S, Block, Float32, Segment, check_duration
-from ugsd_sdk.errors import AudioTooShort, BadSamples, EmptyAudio, UnreadableAudio
+from ugsd_sdk.calls.call import current_call
+from ugsd_sdk.errors import AudioTooShort, BadSamples, CallEnded, EmptyAudio, UnreadableAudio
 
 __all__ = [
     "MAX_DURATION_S",
@@ -76,8 +77,8 @@ def read_pieces(
     piece is joined to it. ``sample_rate`` in Hz is needed with samples, and refused with files,
     which name their own. A file must not change meanwhile.
 
-    Raises an :class:`~ugsd_sdk.errors.AudioError` and nothing else; for most damage before the
-    first piece.
+    Raises an :class:`~ugsd_sdk.errors.AudioError`, for most damage before the first piece, and
+    nothing else, except for a :class:`~ugsd_sdk.errors.CallEnded` of the current call.
     """
     if not (math.isfinite(piece_s) and piece_s > 0 and target_rate > 0):
         raise ValueError("piece_s and target_rate are above 0")
@@ -116,6 +117,8 @@ def disk_faults() -> Iterator[None]:
     """What the system reports while a recording is read becomes :class:`UnreadableAudio`."""
     try:
         yield
+    except CallEnded:  # one of them is an OSError, as every TimeoutError is
+        raise
     except OSError as error:
         raise UnreadableAudio(
             f"the clip cannot be read: {error.strerror or type(error).__name__}: check that its "
@@ -144,7 +147,7 @@ def measured_parts(
         channels = ChannelStatistics(segment)
         kept: list[Block] | None = []
         meter = _PeakMeter(segment, target_rate)
-        for block in segment.read():
+        for block in _read(segment):
             channels.add(block, duration_s)
             read_s = duration_s + channels.frames / segment.rate
             check_duration(read_s)
@@ -224,8 +227,16 @@ def _peak(part: MeasuredPart, target_rate: int) -> float:
     return max(float(np.abs(block).max()) for block in _mixed(part, target_rate))
 
 
+def _read(segment: Segment) -> Iterator[Block]:
+    """Read a segment's blocks, for as long as the current call lasts."""
+    call = current_call()
+    for block in segment.read():
+        call.check()
+        yield block
+
+
 def _mixed(part: MeasuredPart, target_rate: int) -> Iterator[Float32]:
-    blocks = map(part.mix.of, part.segment.read())
+    blocks = map(part.mix.of, _read(part.segment))
     if part.segment.rate == target_rate:
         return blocks
     return _resampled(blocks, part.segment.rate, target_rate, part.mix.num_mixed)
