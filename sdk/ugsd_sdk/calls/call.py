@@ -14,19 +14,21 @@ the change of a speaker profile. What was charged and sent stays recorded in any
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from threading import Lock, RLock
 from time import monotonic
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from ugsd_sdk.errors import CallEnded, CaptionCancelled, CaptionTimeout, ConfigError
 
 if TYPE_CHECKING:
     from ugsd_sdk.calls.events import CallEvent
 
-__all__ = ["WAIT_SLICE_S", "Call", "current_call"]
+__all__ = ["WAIT_SLICE_S", "Call", "checked", "current_call"]
+
+_Item = TypeVar("_Item")
 
 WAIT_SLICE_S = 0.025
 """The longest wait that does not look whether its call has ended."""
@@ -136,6 +138,15 @@ def current_call() -> Call:
     drafter, detector or transport: ``current_call().check()`` between the steps of its work.
     """
     return _current.get() or Call()
+
+
+def checked(items: Iterable[_Item]) -> Iterator[_Item]:
+    """Yield ``items`` for as long as the current call lasts: raises a :class:`CallEnded` before the
+    next one if it has ended."""
+    call = current_call()
+    for item in items:
+        call.check()
+        yield item
 
 
 def _seconds(timeout_s: float) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import soundfile
 from numpy.typing import NDArray
 from ugsd_sdk.calls.call import current_call
 from ugsd_sdk.captioner import Captioner
@@ -136,12 +138,18 @@ class Waiting(ScriptedDrafter):
 
 
 def test_closing_the_iterator_cancels_the_rest(voice: Voice) -> None:
+    class Empty(io.RawIOBase):
+        def read(self, size: int = -1) -> bytes:
+            assert drafter.begun.acquire(timeout=10)
+            return b""
+
     drafter = Waiting()
-    clips = [np.zeros(10), *[voice] * 20]
+    voice_file = io.BytesIO()
+    soundfile.write(voice_file, voice, 16_000, format="WAV")
+    clips = [Empty(), *[voice_file.getvalue()] * 20]
     with Captioner(drafter) as captioner:
-        many = captioner.caption_many(clips, 16_000, workers=3)
+        many = captioner.caption_many(clips, workers=3)
         assert isinstance(next(many).error, AudioError)
-        assert drafter.begun.acquire(timeout=10)
         many.close()  # type: ignore[attr-defined]
         assert captioner._calls.wait(0), "they have ended"
     assert {type(error) for error in drafter.errors} == {CaptionCancelled}
