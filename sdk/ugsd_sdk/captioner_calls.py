@@ -19,7 +19,7 @@ from ugsd_sdk.calls.in_order import ClipJob, ended_in_order
 from ugsd_sdk.calls.open_calls import OpenCalls
 from ugsd_sdk.caption import Caption, escaped_path
 from ugsd_sdk.caption.result import CaptionResult
-from ugsd_sdk.errors import AudioError, CaptionTimeout, ConfigError
+from ugsd_sdk.errors import AudioError, CaptionTimeout, ConfigError, WrongType
 from ugsd_sdk.pipeline import CaptionOptions
 
 if TYPE_CHECKING:
@@ -75,6 +75,9 @@ class CaptionerCalls(ABC):
 
     @abstractmethod
     def load(self) -> None: ...
+
+    @abstractmethod
+    def prewarm(self) -> None: ...
 
     @abstractmethod
     def close(self) -> None: ...
@@ -149,6 +152,10 @@ class CaptionerCalls(ABC):
     async def aload(self) -> None:
         """Do what :meth:`load` does, on a thread. Cancelling the task does not end the loading."""
         await _awaited(self._threads, self.load)
+
+    async def aprewarm(self) -> None:
+        """Do what :meth:`prewarm` does, on a thread. Cancelling the task does not end it."""
+        await _awaited(self._threads, self.prewarm)
 
     async def aclose(self) -> None:
         """Do what :meth:`close` does, on a thread. Cancelling the task does not keep it open."""
@@ -253,25 +260,25 @@ def _checked(
     options = CaptionOptions.checked(given.get("profile"), given.get("length"), given.get("seed"))
     unknown = given.keys() - CaptionKeywords.__annotations__.keys()
     if unknown:
-        raise TypeError(f"unexpected keyword argument {min(unknown)!r}")
+        raise WrongType(f"unexpected keyword argument {min(unknown)!r}")
     return given.get("user"), options, given.get("timeout_s")
 
 
 def _check_clips(clips: Any) -> None:
     if is_encoded(clips) or hasattr(clips, "__array__"):
-        raise TypeError(
+        raise WrongType(
             f"clips must be several clips, such as a list, not one {type(clips).__name__}: use "
             "caption() for one clip"
         )
     if not isinstance(clips, (Iterable, AsyncIterable)):
-        raise TypeError(f"clips must be an iterable of clips, not {type(clips).__name__}")
+        raise WrongType(f"clips must be an iterable of clips, not {type(clips).__name__}")
 
 
 def _num_workers(workers: int | None) -> int:
     if workers is None:
         return min(_num_cores(), 4)
     if isinstance(workers, bool) or not isinstance(workers, int):
-        raise TypeError(f"workers must be a whole number, not {type(workers).__name__}")
+        raise WrongType(f"workers must be a whole number, not {type(workers).__name__}")
     if not 1 <= workers <= _MAX_WORKERS:
         raise ConfigError(f"workers must be 1 to {_MAX_WORKERS}, not {workers}")
     return workers

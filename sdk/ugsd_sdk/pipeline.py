@@ -8,11 +8,10 @@ from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass, replace
 from itertools import chain
 from time import monotonic
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
-from ugsd_privacy.near_names import choices
 from ugsd_privacy.protocol.messages import MAX_CAPTION_TOKENS, ContinueTo
 from ugsd_privacy.protocol.traffic_shape import TrafficShape
 from ugsd_privacy.reasons import Reason, ReasonCode
@@ -36,6 +35,7 @@ from ugsd_sdk.caption import (
     Latency,
     escaped_path,
 )
+from ugsd_sdk.caption.options import CaptionOptions, UtteranceCaptioner
 from ugsd_sdk.concurrency.waiting import WaitingTime
 from ugsd_sdk.decoding.block_rules import BlockRules
 from ugsd_sdk.decoding.decoder import Decoder
@@ -47,7 +47,7 @@ from ugsd_sdk.drafter import ConditionedClip, Drafter
 from ugsd_sdk.drafter.gender_phrases import gender_from
 from ugsd_sdk.drafter.slot_table import SlotTable
 from ugsd_sdk.driver import budget_of, drive, is_truncated, text_of, tokens_of, usage_of
-from ugsd_sdk.errors import CallEnded, ConfigError, WrongType
+from ugsd_sdk.errors import CallEnded, ConfigError
 from ugsd_sdk.profile.clip_profile import ClipProfile
 from ugsd_sdk.profile.matching import Enrolment, ProfileChange
 from ugsd_sdk.profile.profile import Profile
@@ -82,33 +82,6 @@ _WRITTEN = (TokenSource.CORRECTED, TokenSource.CONTINUED)
 
 
 @dataclass(frozen=True)
-class CaptionOptions:
-    """What a caption shall be, apart from its clip."""
-
-    profile: Profile | None = None
-    """The speaker's, instead of that of the user."""
-    length: CaptionLength | None = None
-    """Instead of that of the settings."""
-    seed: int | None = None
-    """Instead of that of the settings."""
-    is_draft: bool = False
-    """Whether the caption is made on the device alone and changes no profile."""
-    recording: bytes | None = None
-    """What identifies the recording that the clip is a part of, in 16 bytes."""
-
-    @classmethod
-    def checked(
-        cls, profile: Profile | None, length: CaptionLength | str | None, seed: int | None
-    ) -> CaptionOptions:
-        """Return an application's options. Raises :class:`TypeError` and :class:`ConfigError`."""
-        if not (profile is None or isinstance(profile, Profile)):
-            raise WrongType(f"profile must be a Profile, not {type(profile).__name__}")
-        if not (seed is None or (isinstance(seed, int) and seed >= 0)):
-            raise ConfigError(f"seed must be a whole number of at least 0, not {seed!r}")
-        return cls(profile, None if length is None else _length(length), seed)
-
-
-@dataclass(frozen=True)
 class _Request:
     """A caption that is being made: what was asked, with the settings filled in."""
 
@@ -118,16 +91,6 @@ class _Request:
     options: CaptionOptions
     call: Call
     load_s: float
-
-
-class UtteranceCaptioner(Protocol):
-    """Captions the utterances of one stream or recording."""
-
-    def __call__(
-        self, samples: NDArray[np.float32], *, is_draft: bool = False, call: Call | None = None
-    ) -> Caption:
-        """Caption mono ``samples`` (n,) at 16 kHz. A draft is made on the device alone, and changes
-        no profile. Raises as :meth:`~ugsd_sdk.captioner.Captioner.caption` does."""
 
 
 class CaptionPipeline:
@@ -472,15 +435,6 @@ def _turn(profile: Profile | None, request: _Request) -> AbstractContextManager[
     if profile is None or profile.is_frozen or request.options.is_draft:
         return nullcontext()
     return request.call.holding(profile.turn)
-
-
-def _length(length: str) -> CaptionLength:
-    try:
-        return CaptionLength(length)
-    except ValueError:
-        raise ConfigError(
-            f"length must be {choices(length, CaptionLength)}, not {length!r}"
-        ) from None
 
 
 def _wording_of(speech: Speech, seed: int) -> str:

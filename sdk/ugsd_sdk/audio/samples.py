@@ -34,7 +34,7 @@ from ugsd_sdk.audio.clip_files import opened_segments
 from ugsd_sdk.audio.clip_sources import EncodedClip, is_encoded
 from ugsd_sdk.audio.mixdown import ChannelStatistics, Mix
 from ugsd_sdk.audio.segments import MAX_DURATION_S, Block, Float32, Segment, check_duration
-from ugsd_sdk.calls.call import current_call
+from ugsd_sdk.calls.call import checked
 from ugsd_sdk.errors import AudioTooShort, BadSamples, CallEnded, EmptyAudio, UnreadableAudio
 
 __all__ = [
@@ -147,7 +147,7 @@ def measured_parts(
         channels = ChannelStatistics(segment)
         kept: list[Block] | None = []
         meter = _PeakMeter(segment, target_rate)
-        for block in _read(segment):
+        for block in checked(segment.read()):
             channels.add(block, duration_s)
             read_s = duration_s + channels.frames / segment.rate
             check_duration(read_s)
@@ -227,16 +227,8 @@ def _peak(part: MeasuredPart, target_rate: int) -> float:
     return max(float(np.abs(block).max()) for block in _mixed(part, target_rate))
 
 
-def _read(segment: Segment) -> Iterator[Block]:
-    """Read a segment's blocks, for as long as the current call lasts."""
-    call = current_call()
-    for block in segment.read():
-        call.check()
-        yield block
-
-
 def _mixed(part: MeasuredPart, target_rate: int) -> Iterator[Float32]:
-    blocks = map(part.mix.of, _read(part.segment))
+    blocks = map(part.mix.of, checked(part.segment.read()))
     if part.segment.rate == target_rate:
         return blocks
     return _resampled(blocks, part.segment.rate, target_rate, part.mix.num_mixed)

@@ -14,19 +14,21 @@ the change of a speaker profile. What was charged and sent stays recorded in any
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from threading import Lock, RLock
 from time import monotonic
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
-from ugsd_sdk.errors import CallEnded, CaptionCancelled, CaptionTimeout, ConfigError
+from ugsd_sdk.errors import CallEnded, CaptionCancelled, CaptionTimeout, ConfigError, WrongType
 
 if TYPE_CHECKING:
     from ugsd_sdk.calls.events import CallEvent
 
-__all__ = ["WAIT_SLICE_S", "Call", "current_call"]
+__all__ = ["WAIT_SLICE_S", "Call", "checked", "current_call"]
+
+_Item = TypeVar("_Item")
 
 WAIT_SLICE_S = 0.025
 """The longest wait that does not look whether its call has ended."""
@@ -138,9 +140,18 @@ def current_call() -> Call:
     return _current.get() or Call()
 
 
+def checked(items: Iterable[_Item]) -> Iterator[_Item]:
+    """Yield ``items`` for as long as the current call lasts: raises a :class:`CallEnded` before the
+    next one if it has ended."""
+    call = current_call()
+    for item in items:
+        call.check()
+        yield item
+
+
 def _seconds(timeout_s: float) -> float:
     if isinstance(timeout_s, bool) or not isinstance(timeout_s, (int, float)):
-        raise TypeError(f"timeout_s must be a number of seconds, not {type(timeout_s).__name__}")
+        raise WrongType(f"timeout_s must be a number of seconds, not {type(timeout_s).__name__}")
     if math.isnan(timeout_s):
         raise ConfigError("timeout_s must be a number of seconds, or None for no limit, not NaN")
     return float(timeout_s)

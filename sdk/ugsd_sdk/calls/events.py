@@ -13,6 +13,8 @@ from typing import TypeAlias
 
 from ugsd_privacy.reasons import ReasonCode
 
+from ugsd_sdk.errors import WrongType
+
 __all__ = [
     "AudioRead",
     "BlockSent",
@@ -106,7 +108,7 @@ class EventListener:
     def __init__(self, on_event: Callable[[CallEvent], object]) -> None:
         """Raises :class:`TypeError` if ``on_event`` cannot be called."""
         if not callable(on_event):
-            raise TypeError(f"on_event must be a function, not {type(on_event).__name__}")
+            raise WrongType(f"on_event must be a function, not {type(on_event).__name__}")
         self._on_event = on_event
         self._has_failed = False
 

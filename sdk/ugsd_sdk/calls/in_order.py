@@ -49,7 +49,11 @@ def ended_in_order(
     jobs: deque[ClipJob[_Clip, _Result]] = deque()
     try:
         while True:
-            while not is_over and _has_room(jobs, look_ahead):
+            has_read = False
+            while not is_over and len(jobs) < look_ahead:
+                if has_read and jobs[0].future.done():
+                    break  # a slow source delays a result by one clip at most
+                has_read = True
                 try:
                     jobs.append(submit(next(source)))
                 except StopIteration:
@@ -66,9 +70,3 @@ def ended_in_order(
         for job in jobs:
             job.cancel()
         wait([job.future for job in jobs], END_TIMEOUT_S)
-
-
-def _has_room(jobs: deque[ClipJob[_Clip, _Result]], look_ahead: int) -> bool:
-    """Return whether to read one more clip before a result is taken. If one is there already, it
-    does not wait for a slow source."""
-    return len(jobs) < look_ahead and not (jobs and jobs[0].future.done())

@@ -13,7 +13,7 @@ from itertools import groupby
 import numpy as np
 from numpy.typing import NDArray
 
-from ugsd_sdk.calls.call import current_call
+from ugsd_sdk.calls.call import checked
 
 __all__ = [
     "FRAME_SAMPLES",
@@ -67,8 +67,7 @@ def _batches(windows: Sequence[Float32]) -> Iterator[Float32]:
     """Yield the frames (N, F, 400) of consecutive windows that have the same number of them."""
     for _, group in groupby(map(encoder_frames, windows), len):
         frames = list(group)
-        for first in range(0, len(frames), _MAX_BATCH):
-            current_call().check()
+        for first in checked(range(0, len(frames), _MAX_BATCH)):
             yield np.stack(frames[first : first + _MAX_BATCH])
 
 
