@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from ugsd_sdk.calls.call import Call
 from ugsd_sdk.caption import Caption
 from ugsd_sdk.captioner import Captioner
+from ugsd_sdk.pipeline import CaptionOptions
 
 __all__ = ["caption_utterance"]
 
@@ -19,8 +19,4 @@ def caption_utterance(
     user: str | None = None,
 ) -> Caption:
     """Caption ``voice`` (n,) at 16 kHz as an utterance of ``recording``."""
-    with captioner._captioning(user) as (pipeline, _):
-        return pipeline.caption(
-            voice, 16_000, call=Call(None), profile=None, length=None, seed=None,
-            recording=recording,
-        )  # fmt: skip
+    return captioner._utterance_captioner(user, CaptionOptions(recording=recording))(voice)

@@ -8,8 +8,8 @@ the choice.
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +19,6 @@ from ugsd_privacy.keys.verifier import VerifierKey
 from ugsd_sdk.captioner import Captioner
 from ugsd_sdk.decoding.uncertainty import RejectionPredictor
 from ugsd_sdk.drafter import ConditionedClip, Drafter, DrafterInfo, DraftSession
-from ugsd_sdk.drafter.bundle import AUDIO_ENCODER_GRAPH, DrafterBundle
 from ugsd_sdk.drafter.onnx import OnnxDrafter
 from ugsd_sdk.profile.matching import ProfileMatch, match_profile
 from ugsd_sdk.profile.profile import Profile
@@ -32,12 +31,6 @@ from ugsd_server.verifier.acceptance import ContinuationRule, Typical
 from ugsd_server.verifier.engine import Verifier
 from ugsd_server.verifier.onnx import OnnxScorer
 
-from ugsd_lab.attacks.encoder_outputs import encode_clips
-from ugsd_lab.attacks.findings import Finding
-from ugsd_lab.attacks.learning import FULL, TrainingBudget
-from ugsd_lab.attacks.visitors import attack_visits
-from ugsd_lab.attacks.visits import CHOICES, VISIT_CLIPS, Choice, visits_of
-from ugsd_lab.attacks.voices import Voices
 from ugsd_lab.bench.spoken_clips import CorpusVoices, SpokenClip, VoiceEncoder, encode_corpora
 from ugsd_lab.data.corpora import CORPORA, Clip
 from ugsd_lab.errors import EvaluationError
@@ -46,8 +39,9 @@ from ugsd_lab.evaluation.pairs import Pair
 from ugsd_lab.evaluation.systems import in_memory, shipped_policy
 from ugsd_lab.models.embeddings import Progress
 from ugsd_lab.tables import TextTable
+from ugsd_lab.training.visits import CHOICES, Choice, visits_of
 
-__all__ = ["PlaceRow", "VisitorBench", "bench_visitors", "notes", "tables"]
+__all__ = ["PlaceRow", "caption_visits", "captions_table"]
 
 Float32 = NDArray[np.float32]
 
@@ -70,39 +64,17 @@ class PlaceRow:
     """Share of captions of which a state was sent."""
 
 
-@dataclass(frozen=True)
-class VisitorBench:
-    """All results."""
-
-    rows: tuple[PlaceRow, ...]
-    findings: Mapping[str, Sequence[Finding]]
-    """What attackers get, by the choice's name; choices that send nothing are left out."""
-
-    def as_dict(self) -> dict[str, object]:
-        """Return the fields, for JSON."""
-        return {
-            "captions": [asdict(row) for row in self.rows],
-            "attacks": {
-                name: [asdict(one) for one in found] for name, found in self.findings.items()
-            },
-        }
-
-
-def bench_visitors(
+def caption_visits(
     clips: Sequence[Clip],
     pair: Pair,
     progress: Progress,
     *,
     visits: int,
-    cache: Path | None = None,
     choices: Sequence[Choice] = CHOICES,
-    effort: TrainingBudget = FULL,
-) -> VisitorBench:
-    """Caption ``visits`` visits of each test speaker with each of ``choices``, and attack what is
-    sent of all speakers that the states do not know.
+) -> list[PlaceRow]:
+    """Caption ``visits`` visits of each test speaker with each of ``choices``.
 
-    ``cache`` keeps audio embeddings between runs. Raises :class:`EvaluationError` without clips of
-    the bundled pair's corpora.
+    Raises :class:`EvaluationError` without test speakers of the bundled pair's corpora.
     """
     known = [clip for clip in clips if clip.corpus in CORPORA and clip.emotion is not None]
     tested = [clip for clip in known if clip.split == "test"]
@@ -115,17 +87,10 @@ def bench_visitors(
     detector.load()
     try:
         spoken = encode_corpora(tested, VoiceEncoder(drafter, detector), len(tested), progress)
-        rows = tuple(_captioned(drafter, pair, spoken, choices, visits, progress))
-        encoder = DrafterBundle(pair.drafter).find(AUDIO_ENCODER_GRAPH)
-        outputs = encode_clips(encoder, known, cache, progress)
-        findings = attack_visits(
-            drafter, Voices(known), outputs.embeddings, pair.in_domain, choices, progress,
-            effort=effort,
-        )  # fmt: skip
+        return list(_captioned(drafter, pair, spoken, choices, visits, progress))
     finally:
         detector.close()
         drafter.close()
-    return VisitorBench(rows, findings)
 
 
 class _EncodedBefore(Drafter):
@@ -259,9 +224,9 @@ def _caption_visit(captioner: Captioner, visit: _Visit, choice: Choice, places: 
         )
 
 
-def tables(found: VisitorBench) -> list[TextTable]:
-    """Return one table of captions and one of attacks."""
-    captions = TextTable(
+def captions_table(rows: Sequence[PlaceRow]) -> TextTable:
+    """Return the table of the captions."""
+    return TextTable(
         ("corpus", "choice", *_PLACES, "state sent, first", "second", "third", "later"),
         [
             (
@@ -270,40 +235,9 @@ def tables(found: VisitorBench) -> list[TextTable]:
                 *(f"{value:.2f}" for value in row.emotion),
                 *(f"{value:.2f}" for value in row.sent),
             )
-            for row in found.rows
+            for row in rows
         ],
         title="Emotion right by the caption's place in the visit, and share of which a state is "
         "sent",
         left=("corpus", "choice"),
     )
-    attacks = TextTable(
-        ("choice", "corpus", "speakers", "what is guessed", "guessing", "attacker"),
-        [
-            (
-                name,
-                one.corpus,
-                str(one.speakers),
-                one.measure,
-                f"{one.chance:.2f}",
-                f"{one.value:.2f} ({one.low:.2f} to {one.high:.2f})",
-            )
-            for name, findings in found.findings.items()
-            for one in findings
-        ],
-        title="What attackers get from what is sent",
-        left=("choice", "corpus", "what is guessed"),
-    )
-    return [captions, attacks]
-
-
-def notes(found: VisitorBench) -> list[str]:
-    """Return what a reader of the tables must know."""
-    visits = {row.corpus: row.visits for row in found.rows}
-    counted = ", ".join(f"{corpus} {count}" for corpus, count in visits.items())
-    return [
-        f"Visits of {VISIT_CLIPS} clips of one test speaker in random order: {counted}. Each "
-        "begins with nothing known of the speaker.",
-        "Captions attacked: those of which the choice lets a state be sent, and each of them asks. "
-        "Attackers know ten captions of each person by name and have learnt from other people. "
-        "Intervals are over speakers.",
-    ]

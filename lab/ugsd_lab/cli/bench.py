@@ -10,6 +10,7 @@ import typer
 from ugsd_privacy.output.terminal import print_document, print_json
 
 from ugsd_lab.cli.bench_link import bench_link
+from ugsd_lab.cli.bench_visitors import bench_visitors
 from ugsd_lab.cli.options import (
     AsJson,
     DataFolder,
@@ -286,44 +287,6 @@ def bench_speakers(
         found = measure(clips, OnnxDrafter(folder), progress, split=split, limit=limit)
     printed = [*tables(found), *(distance_tables(found) if distances else ())]
     _print_tables(printed, notes(found), found.as_dict(), as_json=as_json, markdown=markdown)
-
-
-def bench_visitors(
-    data: DataFolder = None,
-    drafter: DrafterName = "starter",
-    visits: Annotated[
-        int, typer.Option(min=1, metavar="N", help="Visits of each test speaker.")
-    ] = 60,
-    quick: Annotated[
-        bool, typer.Option("--quick", help="Short training of the attackers, for an impression.")
-    ] = False,
-    cache: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="Keep audio embeddings here between runs."),
-    ] = None,
-    as_json: AsJson = False,
-    markdown: Markdown = False,
-) -> None:
-    """People who are not named: quality and leakage by what is kept of a visit.
-
-    Captions visits of test speakers without a profile and with one of the visit alone, from
-    different numbers of clips on, and attacks what is sent. Runs on EMO-DB, which comes with the
-    package, and on the corpora of the bundled pair in --data.
-    """
-    from ugsd_lab.attacks.learning import FULL, QUICK
-    from ugsd_lab.bench.visitors import bench_visitors as measure
-    from ugsd_lab.bench.visitors import notes, tables
-    from ugsd_lab.data.corpora import load_corpora
-    from ugsd_lab.evaluation import pair_of
-
-    require_one_output(as_json=as_json, markdown=markdown)
-    pair = pair_of(drafter)
-    clips = load_corpora(data)
-    with shown_progress() as progress:
-        found = measure(
-            clips, pair, progress, visits=visits, cache=cache, effort=QUICK if quick else FULL
-        )
-    _print_tables(tables(found), notes(found), found.as_dict(), as_json=as_json, markdown=markdown)
 
 
 def bench_budget(

@@ -7,7 +7,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from ugsd_privacy.audit.records import Resettable
-from ugsd_privacy.budget import CAPS
+from ugsd_privacy.budget import CAPS, MEASURES, WINDOWS
 from ugsd_privacy.dp.accounting import Guarantee
 from ugsd_privacy.protocol.messages import Disclosure
 from ugsd_privacy.reasons import ReasonCode, reason_label
@@ -37,7 +37,7 @@ __all__ = [
     "Word",
 ]
 
-_CAP = r"^(blocks|tokens|frames|bytes|epsilon)_per_(caption|hour|day|lifetime)$"
+_CAP = rf"^({'|'.join(MEASURES)})_per_({'|'.join(WINDOWS)})$"
 _Cap = Annotated[str, Field(pattern=_CAP)]
 _OUTCOMES = frozenset({"verified", "failed", "empty", "missing"})
 _OTHERS_FAULT = "the log does not verify; the device's own report shows where"

@@ -31,7 +31,8 @@ class CaptionOptions:
     is_draft: bool = False
     """Whether the caption is made on the device alone and changes no profile."""
     recording: bytes | None = None
-    """What identifies the recording that the clip is a part of, in 16 bytes."""
+    """What identifies the recording that the clip is a part of, 16 random bytes; others are refused
+    by :class:`~ugsd_privacy.errors.RecordingRefused`."""
 
     @classmethod
     def checked(

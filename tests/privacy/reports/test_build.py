@@ -16,7 +16,8 @@ from ugsd_privacy.reasons import Reason, ReasonCode, as_reason
 from ugsd_privacy.reports.build import BudgetState, ReportedLog, build_report
 from ugsd_privacy.reports.entries import Period, read_entries
 from ugsd_privacy.reports.html import report_html
-from ugsd_privacy.reports.wording import states
+from ugsd_privacy.reports.model import Report
+from ugsd_privacy.reports.wording import remaining_text, states, used_text
 
 from tests.privacy.reports.report_world import DAY_S, VERIFIED, report_of, send
 
@@ -269,6 +270,21 @@ def test_cap_without_remainder_is_met(world) -> None:
     page = report_html(report_of(world, budget=BudgetState(limits, {}, used)))
     assert "0 (reached)" in page
     assert "unbounded" in page
+
+
+def test_cap_of_a_recording_has_no_remainder(world) -> None:
+    egress = world.egress()
+    world.connect(egress)
+    caption = egress.begin_caption(world.channel, recording=bytes(16))
+    send(world, egress, caption, tokens=(7, 8))
+    limits = BudgetLimits.without_caps(tokens_per_recording=0)
+    budget = BudgetState(limits, {"blocks_per_recording": 3}, {})
+    for row in budget.rows():
+        assert (row.used, row.remaining, row.is_met) == (None, None, False)
+        assert used_text(row) == remaining_text(row) == "per recording"
+    report = report_of(world, budget=budget)
+    assert Report.model_validate_json(report.model_dump_json()) == report
+    assert "per recording" in report_html(report)
 
 
 def test_total_of_erased_states_is_a_lower_bound(world) -> None:

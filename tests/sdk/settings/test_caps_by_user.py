@@ -36,6 +36,22 @@ def file(tmp_path: Path) -> Path:
     return tmp_path / "ugsd.toml"
 
 
+def test_caps_of_a_recording_come_from_file_and_environment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "settings.toml"
+    file.write_text(
+        "[limits]\nblocks_per_recording = 100\nbytes_per_recording = 9000\n"
+        "[users.ada]\nepsilon_per_recording = 2.5\nbytes_per_recording = 'none'\n"
+    )
+    monkeypatch.setenv("UGSD_USERS__ADA__TOKENS_PER_RECORDING", "40")
+    settings = Settings.load(file)
+    ada, ben = settings.limits_for("ada"), settings.limits_for("ben")
+    assert (ada.blocks_per_recording, ada.tokens_per_recording) == (100, 40)
+    assert (ada.epsilon_per_recording, ada.bytes_per_recording) == (2.5, None)
+    assert (ben.tokens_per_recording, ben.bytes_per_recording) == (None, 9000)
+
+
 def test_caps_of_user_win_over_preset_and_limits(file: Path) -> None:
     settings = Settings.load(file)
     ada, ben, eve = (settings.limits_for(user) for user in ("ada", "BEN", "eve"))

@@ -15,8 +15,6 @@ from numpy.typing import NDArray
 from ugsd_sdk.profile.matching import DEFAULT_ENROLMENT, Enrolment
 from ugsd_sdk.profile.speaker_profile import EMPTY_PROFILE, ClipVoice, SpeakerProfile
 
-from ugsd_lab.attacks.voices import Voices
-
 __all__ = ["CHOICES", "VISIT_CLIPS", "Choice", "profiles_in_visits", "visits_of"]
 
 Float32 = NDArray[np.float32]
@@ -74,14 +72,14 @@ def visits_of(clips: Sequence[_Item], count: int, rng: np.random.Generator) -> l
 
 
 def profiles_in_visits(
-    voices: Voices, embeddings: Float32, *, seed: int = 0
+    speakers: NDArray[np.str_], embeddings: Float32, *, seed: int = 0
 ) -> list[SpeakerProfile]:
     """Divide all clips of each speaker into visits, and return the profile of the visit that the
-    device has before each clip; ``embeddings`` is (n, E)."""
+    device has before each clip; ``speakers`` is (n,) and ``embeddings`` is (n, E)."""
     rng = np.random.default_rng(seed)
-    profiles = [EMPTY_PROFILE] * len(voices)
-    for speaker in sorted(set(voices.speaker.tolist())):
-        own = rng.permutation(np.flatnonzero(voices.speaker == speaker)).tolist()
+    profiles = [EMPTY_PROFILE] * len(speakers)
+    for speaker in sorted(set(speakers.tolist())):
+        own = rng.permutation(np.flatnonzero(speakers == speaker)).tolist()
         for start in range(0, len(own), VISIT_CLIPS):
             rows = own[start : start + VISIT_CLIPS]
             for row, before in zip(rows, _running(embeddings[rows]), strict=True):
