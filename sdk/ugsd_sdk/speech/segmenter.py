@@ -52,6 +52,10 @@ MIN_END_PAUSE_S = 2 * MARGIN_WINDOWS * WINDOW_S
 MIN_MAX_SEGMENT_S = 4.0
 WINDOWS_PER_CALL = 2
 """Windows that the detector reads at once in a stream: 64 ms."""
+_RELEASES_DB_PER_S = (15.0, 1.0)
+"""The detector reads a stream at two levels. One falls fast, so that a quiet voice is found after a
+loud sound. At the other, quiet rooms stay quiet: noise that is scaled up makes the detector deaf
+for seconds. The higher probability of speech counts."""
 _MAX_DOUBT_WINDOWS = 32
 """An utterance waits a second for a sound that may be its continuation."""
 _QUIET_WINDOWS = 5
@@ -124,7 +128,7 @@ class Segmenter:
         self._end_pause_windows = round(end_pause_s / WINDOW_S)
         self._max_windows = int(max_segment_s / WINDOW_S)
         self._min_samples = min_speech_s * SAMPLE_RATE
-        self._level = RunningLevel()
+        self._levels = [RunningLevel(release) for release in _RELEASES_DB_PER_S]
         self._block = np.zeros(windows_per_call * WINDOW_SAMPLES, np.float32)
         self._num_waiting = 0
         self._buffer = SampleBuffer()
@@ -194,7 +198,7 @@ class Segmenter:
         self._buffer.restart(sample)
         self._num_waiting = 0
         self._is_announced = False
-        self._state: DetectorState | None = None
+        self._states: list[DetectorState | None] = [None] * len(self._levels)
         self._context = np.zeros(CONTEXT_SAMPLES, np.float32)
         self._read(np.zeros(WARM_UP_WINDOWS * WINDOW_SAMPLES, np.float32), [])
 
@@ -210,10 +214,13 @@ class Segmenter:
         windows[0, :CONTEXT_SAMPLES] = self._context
         windows[1:, :CONTEXT_SAMPLES] = own[:-1, -CONTEXT_SAMPLES:]
         self._context = own[-1, -CONTEXT_SAMPLES:].copy()
-        levels = np.sqrt(np.mean(np.square(own, dtype=np.float64), axis=1)).tolist()
-        gains = [LOUDEST_WINDOW_RMS / level for level in self._level.after(levels)]
-        windows *= np.array(gains, np.float32)[:, None]
-        probabilities, self._state = self._detector.read_windows(windows, self._state)
+        rms = np.sqrt(np.mean(np.square(own, dtype=np.float64), axis=1)).tolist()
+        probabilities = np.zeros(len(own), np.float32)
+        for number, level in enumerate(self._levels):
+            gains = [LOUDEST_WINDOW_RMS / one for one in level.after(rms)]
+            scaled = windows * np.array(gains, np.float32)[:, None]
+            found, self._states[number] = self._detector.read_windows(scaled, self._states[number])
+            probabilities = np.maximum(probabilities, found)
         for probability in probabilities.tolist():
             self._advance(probability, events)
         self._forget()
