@@ -12,23 +12,29 @@ from ugsd_sdk import errors
 
 EXPORTS = [
     "AlwaysEscalate",
+    "AsyncCaptionStream",
     "Attribute",
     "Attributes",
+    "AudioChunk",
     "AudioError",
     "BlockDecision",
     "BudgetLimits",
     "Caption",
     "CaptionLength",
     "CaptionProfile",
+    "CaptionStream",
     "CaptionToken",
     "CaptionUsage",
     "Captioner",
     "ConfigError",
     "DecidedBy",
     "Disclosure",
+    "DraftCaption",
     "EntropyUncertainty",
+    "FinalCaption",
     "Guarantee",
     "Latency",
+    "Microphone",
     "ModelError",
     "NeverEscalate",
     "NoiseSettings",
@@ -45,6 +51,8 @@ EXPORTS = [
     "RiskControlledPolicy",
     "Settings",
     "Slot",
+    "SpeechStarted",
+    "StreamGap",
     "TransportError",
     "UgsdError",
     "Uncertainty",
@@ -53,10 +61,11 @@ EXPORTS = [
     "VerifierSettings",
 ]
 ERRORS = (
-    "AudioError AudioTooLong AudioTooShort BadSamples CallEnded CaptionCancelled CaptionTimeout "
-    "CaptionerClosed ConfigError EmptyAudio ModelError "
-    "ProfileError TransportError UgsdError UnreadableAudio VerifierMisbehaved "
-    "VerifierMismatch VerifierRefused VerifierTimeout VerifierUnreachable VerifierUntrusted"
+    "AudioError AudioTooLong AudioTooShort BadSamples CallEnded CaptionCancelled "
+    "CaptionTimeout CaptionerClosed ConfigError EmptyAudio MicrophoneUnavailable ModelError "
+    "ProfileError StreamSourceError TransportError UgsdError UnreadableAudio "
+    "VerifierMisbehaved VerifierMismatch VerifierRefused VerifierTimeout VerifierUnreachable "
+    "VerifierUntrusted"
 )
 HEAVY = [
     "tomllib",
