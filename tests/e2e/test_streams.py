@@ -56,7 +56,7 @@ def test_drafts_change_no_profile(captioner: Captioner, conversation: np.ndarray
     counts = [(type(event), profile.num_clips) for event in events]
 
     assert [count for kind, count in counts if kind is FinalCaption] == [1, 2, 3]
-    assert [count for kind, count in counts if kind is DraftCaption][0] == 0
+    assert next(count for kind, count in counts if kind is DraftCaption) == 0
 
 
 def test_streams_of_two_users_run_side_by_side(

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ugsd_sdk.errors import ConfigError
+from ugsd_sdk.speech.loud_sounds import LoudSounds
 from ugsd_sdk.speech.running_level import RunningLevel
 from ugsd_sdk.speech.sample_buffer import SampleBuffer
 from ugsd_sdk.speech.spans import (
@@ -75,6 +76,9 @@ class WindowDetector(Protocol):
         self, windows: Float32, state: DetectorState | None
     ) -> tuple[Float32, DetectorState]:
         """Return the probability of speech (m,) in ``windows`` (m, 576) and the next state."""
+
+    def find_shouts(self, recording: Float32) -> Speech:
+        """Return where ``recording`` (n,), a loud sound that is no plain speech, holds shouts."""
 
 
 @dataclass(frozen=True)
@@ -183,6 +187,7 @@ class Segmenter:
             self._read(np.concatenate([rest, silence]), events)
         self._read(np.zeros(WARM_UP_WINDOWS * WINDOW_SAMPLES, np.float32), events)
         self._add(self._tracker.finish(), events)
+        self._add_shout(self._sounds.take(), events)
         self._begin_at(self._buffer.end)
         return events
 
@@ -194,6 +199,7 @@ class Segmenter:
 
     def _begin_at(self, sample: int) -> None:
         self._tracker = UtteranceTracker(self._end_pause_windows)
+        self._sounds = LoudSounds(self._end_pause_windows)
         self._origin = sample - WARM_UP_WINDOWS * WINDOW_SAMPLES
         self._buffer.restart(sample)
         self._num_waiting = 0
@@ -214,15 +220,19 @@ class Segmenter:
         windows[0, :CONTEXT_SAMPLES] = self._context
         windows[1:, :CONTEXT_SAMPLES] = own[:-1, -CONTEXT_SAMPLES:]
         self._context = own[-1, -CONTEXT_SAMPLES:].copy()
-        rms = np.sqrt(np.mean(np.square(own, dtype=np.float64), axis=1)).tolist()
+        rms = own.std(axis=1, dtype=np.float64).tolist()  # a constant offset is no sound
+        levels: list[float] = []
         probabilities = np.zeros(len(own), np.float32)
         for number, level in enumerate(self._levels):
-            gains = [LOUDEST_WINDOW_RMS / one for one in level.after(rms)]
+            levels = list(level.after(rms))
+            gains = [LOUDEST_WINDOW_RMS / one for one in levels]
             scaled = windows * np.array(gains, np.float32)[:, None]
             found, self._states[number] = self._detector.read_windows(scaled, self._states[number])
             probabilities = np.maximum(probabilities, found)
-        for probability in probabilities.tolist():
+        for probability, *loudness in zip(probabilities.tolist(), rms, levels, strict=True):
             self._advance(probability, events)
+            is_speech = self._tracker.begin is not None
+            self._add_shout(self._sounds.push(*loudness, is_speech=is_speech), events)
         self._forget()
 
     def _advance(self, probability: float, events: list[SegmenterEvent]) -> None:
@@ -243,10 +253,24 @@ class Segmenter:
     def _add(
         self, span: tuple[int, int] | None, events: list[SegmenterEvent], *, is_cut: bool = False
     ) -> None:
-        if span is None:
+        if span is not None:
+            self._is_announced = False
+            self._add_samples(self._start_of(span[0]), self._sample(span[1]), is_cut, events)
+
+    def _add_shout(self, sound: tuple[int, int] | None, events: list[SegmenterEvent]) -> None:
+        if sound is None:
             return
-        self._is_announced = False
-        start, end = self._start_of(span[0]), self._sample(span[1])
+        first = max(self._start_of(sound[0] - MARGIN_WINDOWS), self._sample(self._tracker.taken))
+        samples = self._buffer.between(first, self._sample(sound[1] + MARGIN_WINDOWS)).copy()
+        found = self._detector.find_shouts(samples)
+        if found.is_enough:
+            start, end = first + found.spans[0][0], first + found.spans[-1][1]
+            events.append(SpeechStarted(start / SAMPLE_RATE))
+            self._add_samples(start, end, False, events)
+
+    def _add_samples(
+        self, start: int, end: int, is_cut: bool, events: list[SegmenterEvent]
+    ) -> None:
         around = max(start - _EDGE_CONTEXT_SAMPLES, self._buffer.start)
         samples = self._buffer.between(around, end + _EDGE_CONTEXT_SAMPLES)
         speech = tightened(Speech(((start - around, end - around),), len(samples)), samples)
@@ -277,6 +301,8 @@ class Segmenter:
             oldest = tracker.begin
         elif tracker.run_start is not None:
             oldest = max(tracker.run_start, tracker.num_windows - self._max_windows // 2)
+        if self._sounds.start is not None:
+            oldest = min(oldest, self._sounds.start)
         oldest_sample = self._sample(oldest - MARGIN_WINDOWS) - _EDGE_CONTEXT_SAMPLES
         self._buffer.forget_before(oldest_sample)
 
