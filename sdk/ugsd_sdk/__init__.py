@@ -18,6 +18,15 @@ if TYPE_CHECKING:
     from ugsd_sdk.attributes.attributes import Attributes
     from ugsd_sdk.attributes.length import CaptionLength
     from ugsd_sdk.attributes.slots import Slot
+    from ugsd_sdk.calls.events import (
+        AudioRead,
+        BlockSent,
+        CaptionFailed,
+        CaptionFinished,
+        CaptionStarted,
+        ClipEncoded,
+        VerdictReceived,
+    )
     from ugsd_sdk.caption import (
         BlockDecision,
         Caption,
@@ -26,6 +35,7 @@ if TYPE_CHECKING:
         CaptionUsage,
         Latency,
     )
+    from ugsd_sdk.caption.result import CaptionResult
     from ugsd_sdk.captioner import Captioner
     from ugsd_sdk.decoding.policy import (
         AlwaysEscalate,
@@ -38,6 +48,10 @@ if TYPE_CHECKING:
     from ugsd_sdk.decoding.uncertainty import EntropyUncertainty, RejectionPredictor, Uncertainty
     from ugsd_sdk.errors import (
         AudioError,
+        CallEnded,
+        CaptionCancelled,
+        CaptionerClosed,
+        CaptionTimeout,
         ConfigError,
         ModelError,
         ProfileError,
@@ -62,15 +76,26 @@ __all__ = [
     "Attributes",
     "AudioChunk",
     "AudioError",
+    "AudioRead",
     "BlockDecision",
+    "BlockSent",
     "BudgetLimits",
+    "CallEnded",
     "Caption",
+    "CaptionCancelled",
+    "CaptionFailed",
+    "CaptionFinished",
     "CaptionLength",
     "CaptionProfile",
+    "CaptionResult",
+    "CaptionStarted",
     "CaptionStream",
+    "CaptionTimeout",
     "CaptionToken",
     "CaptionUsage",
     "Captioner",
+    "CaptionerClosed",
+    "ClipEncoded",
     "ConfigError",
     "DecidedBy",
     "Disclosure",
@@ -103,6 +128,7 @@ __all__ = [
     "Uncertainty",
     "UncertaintyPolicy",
     "UserSettings",
+    "VerdictReceived",
     "VerifierSettings",
 ]
 
@@ -115,6 +141,15 @@ _NAMES_BY_MODULE = {
     "ugsd_sdk.attributes.attributes": ("Attributes",),
     "ugsd_sdk.attributes.length": ("CaptionLength",),
     "ugsd_sdk.attributes.slots": ("Slot",),
+    "ugsd_sdk.calls.events": (
+        "AudioRead",
+        "BlockSent",
+        "CaptionFailed",
+        "CaptionFinished",
+        "CaptionStarted",
+        "ClipEncoded",
+        "VerdictReceived",
+    ),
     "ugsd_sdk.caption": (
         "BlockDecision",
         "Caption",
@@ -123,6 +158,7 @@ _NAMES_BY_MODULE = {
         "CaptionUsage",
         "Latency",
     ),
+    "ugsd_sdk.caption.result": ("CaptionResult",),
     "ugsd_sdk.captioner": ("Captioner",),
     "ugsd_sdk.settings.config": ("NoiseSettings", "Settings", "UserSettings", "VerifierSettings"),
     "ugsd_sdk.profile.clip_profile": ("ProfileUse",),
@@ -131,6 +167,10 @@ _NAMES_BY_MODULE = {
     "ugsd_sdk.prosody.recording_quality": ("RecordingNote",),
     "ugsd_sdk.errors": (
         "AudioError",
+        "CallEnded",
+        "CaptionCancelled",
+        "CaptionTimeout",
+        "CaptionerClosed",
         "ConfigError",
         "ModelError",
         "ProfileError",

@@ -14,19 +14,21 @@ the change of a speaker profile. What was charged and sent stays recorded in any
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from threading import Lock, RLock
 from time import monotonic
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from ugsd_sdk.errors import CallEnded, CaptionCancelled, CaptionTimeout, ConfigError
 
 if TYPE_CHECKING:
     from ugsd_sdk.calls.events import CallEvent
 
-__all__ = ["WAIT_SLICE_S", "Call", "check_current_call"]
+__all__ = ["WAIT_SLICE_S", "Call", "checked", "current_call"]
+
+_Item = TypeVar("_Item")
 
 WAIT_SLICE_S = 0.025
 """The longest wait that does not look whether its call has ended."""
@@ -69,6 +71,12 @@ class Call:
                 self._ended_by = error
             return not self._is_committed
 
+    def restart(self) -> Call:
+        """Begin the time limit now, for a call that waited for a thread; return the call."""
+        if self.timeout_s is not None:
+            self._ends_s = monotonic() + self.timeout_s
+        return self
+
     def check(self) -> None:
         """Raise :class:`CaptionCancelled`, or another :class:`CallEnded` that :meth:`cancel` was
         given, or :class:`CaptionTimeout`, if the call has ended."""
@@ -107,7 +115,7 @@ class Call:
 
     @contextmanager
     def running(self) -> Iterator[None]:
-        """Let :func:`check_current_call` find this call, on this thread and inside the block."""
+        """Let :func:`current_call` return this call, on this thread and inside the block."""
         token = _current.set(self)
         try:
             yield
@@ -123,14 +131,22 @@ class Call:
 _current: ContextVar[Call | None] = ContextVar("ugsd_call", default=None)
 
 
-def check_current_call() -> None:
-    """Raise a :class:`CallEnded` if this thread makes a caption and its call has ended.
+def current_call() -> Call:
+    """Return the call that this thread makes, or one that never ends if it makes none.
 
-    For long work that is not given its call, such as that of an application's own drafter.
+    For long work that is not given its call, such as reading audio, and for an application's own
+    drafter, detector or transport: ``current_call().check()`` between the steps of its work.
     """
-    call = _current.get()
-    if call is not None:
+    return _current.get() or Call()
+
+
+def checked(items: Iterable[_Item]) -> Iterator[_Item]:
+    """Yield ``items`` for as long as the current call lasts: raises a :class:`CallEnded` before the
+    next one if it has ended."""
+    call = current_call()
+    for item in items:
         call.check()
+        yield item
 
 
 def _seconds(timeout_s: float) -> float:

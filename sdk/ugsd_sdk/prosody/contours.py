@@ -13,6 +13,7 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
+from ugsd_sdk.calls.call import checked
 from ugsd_sdk.prosody import pitch_track, voice_spectra
 from ugsd_sdk.prosody.percentiles import percentile
 from ugsd_sdk.prosody.pitch_track import CHUNK, track_pitch
@@ -98,7 +99,7 @@ def measure_contours(
     rows = np.flatnonzero(np.isfinite(pitch))[::_SPECTRUM_EVERY]
     windows = np.lib.stride_tricks.sliding_window_view(speech, voice_spectra.WINDOW)
     at = centres[rows] + _PADDING - voice_spectra.WINDOW // 2
-    chunks = (power_spectra(windows[at[i : i + CHUNK]]) for i in range(0, len(at), CHUNK))
+    chunks = (power_spectra(windows[at[i : i + CHUNK]]) for i in checked(range(0, len(at), CHUNK)))
     nothing = np.zeros(0, np.float32)
     heard = [(*band_powers(chunk), clarity_db(chunk)) for chunk in chunks]
     below, above, clarity = (

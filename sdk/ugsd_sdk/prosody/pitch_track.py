@@ -13,6 +13,8 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
+from ugsd_sdk.calls.call import checked
+
 __all__ = ["CHUNK", "F0_RANGE_HZ", "RATE", "REFERENCE_HZ", "WINDOW", "track_pitch"]
 
 Float32 = NDArray[np.float32]
@@ -66,7 +68,7 @@ def track_pitch(
     """
     if not len(frames):
         return np.zeros(0), np.zeros((0, _FFT // 2 + 1), np.float32)
-    parts = [_heard(frames[i : i + CHUNK]) for i in range(0, len(frames), CHUNK)]
+    parts = [_heard(frames[i : i + CHUNK]) for i in checked(range(0, len(frames), CHUNK))]
     power, lags, strengths = (np.concatenate(some) for some in zip(*parts, strict=True))
     with np.errstate(divide="ignore"):
         octaves = np.log2(RATE / lags / REFERENCE_HZ)  # (n, candidates)
