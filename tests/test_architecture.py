@@ -105,7 +105,8 @@ def test_privacy_layer_imports_no_network_libraries() -> None:
 
 def test_only_transports_import_network_libraries() -> None:
     found = list(offenders("ugsd_sdk", NETWORK, but="transport"))
-    assert found == [("ugsd_sdk/calls/awaiting.py", {"asyncio"})], "it waits for threads only"
+    waiting = ("ugsd_sdk/calls/awaiting.py", "ugsd_sdk/streams/caption_stream.py")
+    assert found == [(file, {"asyncio"}) for file in waiting], "they wait for threads only"
 
 
 ONE_PLACE = {

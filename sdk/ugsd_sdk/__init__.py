@@ -63,11 +63,18 @@ if TYPE_CHECKING:
     from ugsd_sdk.profile.profile import Profile
     from ugsd_sdk.prosody.recording_quality import RecordingNote
     from ugsd_sdk.settings.config import NoiseSettings, Settings, UserSettings, VerifierSettings
+    from ugsd_sdk.speech.segmenter import SpeechStarted
+    from ugsd_sdk.streams.caption_stream import AsyncCaptionStream, CaptionStream
+    from ugsd_sdk.streams.chunks import AudioChunk
+    from ugsd_sdk.streams.events import DraftCaption, FinalCaption, StreamGap
+    from ugsd_sdk.streams.microphone import Microphone
 
 __all__ = [
     "AlwaysEscalate",
+    "AsyncCaptionStream",
     "Attribute",
     "Attributes",
+    "AudioChunk",
     "AudioError",
     "AudioRead",
     "BlockDecision",
@@ -82,6 +89,7 @@ __all__ = [
     "CaptionProfile",
     "CaptionResult",
     "CaptionStarted",
+    "CaptionStream",
     "CaptionTimeout",
     "CaptionToken",
     "CaptionUsage",
@@ -91,9 +99,12 @@ __all__ = [
     "ConfigError",
     "DecidedBy",
     "Disclosure",
+    "DraftCaption",
     "EntropyUncertainty",
+    "FinalCaption",
     "Guarantee",
     "Latency",
+    "Microphone",
     "ModelError",
     "NeverEscalate",
     "NoiseSettings",
@@ -110,6 +121,8 @@ __all__ = [
     "RiskControlledPolicy",
     "Settings",
     "Slot",
+    "SpeechStarted",
+    "StreamGap",
     "TransportError",
     "UgsdError",
     "Uncertainty",
@@ -175,6 +188,11 @@ _NAMES_BY_MODULE = {
     ),
     "ugsd_sdk.decoding.risk_calibration": ("RiskCalibration",),
     "ugsd_sdk.decoding.uncertainty": ("RejectionPredictor", "EntropyUncertainty", "Uncertainty"),
+    "ugsd_sdk.speech.segmenter": ("SpeechStarted",),
+    "ugsd_sdk.streams.caption_stream": ("AsyncCaptionStream", "CaptionStream"),
+    "ugsd_sdk.streams.chunks": ("AudioChunk",),
+    "ugsd_sdk.streams.events": ("DraftCaption", "FinalCaption", "StreamGap"),
+    "ugsd_sdk.streams.microphone": ("Microphone",),
 }
 _MODULE_OF = {name: module for module, names in _NAMES_BY_MODULE.items() for name in names}
 

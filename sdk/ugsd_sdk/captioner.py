@@ -11,7 +11,7 @@ from pathlib import Path
 from threading import Lock
 from time import monotonic
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Self, Unpack
 
 from ugsd_privacy.forks import call_in_children, keep_for_good
 from ugsd_privacy.user_names import normal_user
@@ -34,7 +34,7 @@ from ugsd_sdk.profile.user_profile import UserProfile
 from ugsd_sdk.settings.config import ANONYMOUS, Settings
 from ugsd_sdk.settings.user_paths import path_text
 from ugsd_sdk.speech.reader import Meter, SpeechDetector
-from ugsd_sdk.speech.spans import END_PAUSE_S, MAX_SEGMENT_S, SAMPLE_RATE
+from ugsd_sdk.speech.spans import SAMPLE_RATE
 from ugsd_sdk.users.models import Models
 from ugsd_sdk.users.user_pipelines import UserPipelines
 
@@ -48,7 +48,7 @@ if TYPE_CHECKING:
     from ugsd_sdk.home import UserEgress
     from ugsd_sdk.streams.caption_stream import AsyncCaptionStream, CaptionStream
     from ugsd_sdk.streams.sources import StreamSource
-    from ugsd_sdk.streams.utterance_captions import UtteranceCaptions
+    from ugsd_sdk.streams.utterance_captions import StreamKeywords, UtteranceCaptions
     from ugsd_sdk.transport import Transport
 
 __all__ = ["Captioner"]
@@ -232,68 +232,40 @@ class Captioner(CaptionerCalls):
         self,
         source: StreamSource,
         sample_rate: float | None = None,
-        *,
-        user: str | None = None,
-        profile: Profile | None = None,
-        length: CaptionLength | str | None = None,
-        seed: int | None = None,
-        drafts: bool = True,
-        end_pause_s: float = END_PAUSE_S,
-        max_segment_s: float = MAX_SEGMENT_S,
+        **keywords: Unpack[StreamKeywords],
     ) -> CaptionStream:
         """Caption the utterances of a stream as they come: iterate over its events.
 
         ``source`` is a path, an open pipe of int16 samples, an iterator of chunks, or a
-        :class:`Microphone`; ``sample_rate`` in Hz goes with samples. ``drafts`` are made about
-        every second while someone speaks. An utterance ends with a pause of ``end_pause_s``, and
-        one that lasts ``max_segment_s`` is cut. The other arguments are those of :meth:`caption`.
+        :class:`Microphone`; ``sample_rate`` in Hz goes with samples. ``user``, ``profile``,
+        ``length`` and ``seed`` are those of :meth:`caption`. ``drafts`` are made about every second
+        while someone speaks, unless that is false. An utterance ends with a pause of
+        ``end_pause_s``, and one that lasts ``max_segment_s`` is cut.
 
         Raises :class:`ConfigError` for wrong arguments. See :class:`CaptionStream` for the rest.
         """
         from ugsd_sdk.streams.caption_stream import CaptionStream  # noqa: PLC0415  # heavy
 
-        options = CaptionOptions.checked(profile, length, seed)
-        made = self._utterance_captions(user, options, drafts, end_pause_s, max_segment_s)
-        return CaptionStream(source, sample_rate, made)
+        return CaptionStream(source, sample_rate, self._utterance_captions(keywords))
 
     def astream(
         self,
         source: StreamSource,
         sample_rate: float | None = None,
-        *,
-        user: str | None = None,
-        profile: Profile | None = None,
-        length: CaptionLength | str | None = None,
-        seed: int | None = None,
-        drafts: bool = True,
-        end_pause_s: float = END_PAUSE_S,
-        max_segment_s: float = MAX_SEGMENT_S,
+        **keywords: Unpack[StreamKeywords],
     ) -> AsyncCaptionStream:
         """Caption a stream as :meth:`stream` does, for ``async for``. The source may be an
         asynchronous iterator of chunks as well. Cancelling the task ends the stream."""
         from ugsd_sdk.streams.caption_stream import AsyncCaptionStream  # noqa: PLC0415  # heavy
 
-        options = CaptionOptions.checked(profile, length, seed)
-        made = self._utterance_captions(user, options, drafts, end_pause_s, max_segment_s)
-        return AsyncCaptionStream(source, sample_rate, made)
+        return AsyncCaptionStream(source, sample_rate, self._utterance_captions(keywords))
 
-    def _utterance_captions(
-        self,
-        user: str | None,
-        options: CaptionOptions,
-        drafts: bool,
-        end_pause_s: float,
-        max_segment_s: float,
-    ) -> Callable[[], UtteranceCaptions]:
-        from ugsd_sdk.streams.utterance_captions import (  # noqa: PLC0415  # heavy
-            StreamOptions,
-            UtteranceCaptions,
-        )
+    def _utterance_captions(self, keywords: StreamKeywords) -> Callable[[], UtteranceCaptions]:
+        from ugsd_sdk.streams import utterance_captions as streams  # noqa: PLC0415  # heavy
 
-        streaming = StreamOptions(drafts, end_pause_s, max_segment_s)
-        recording = replace(options, recording=os.urandom(16))
-        caption = self._utterance_captioner(user, recording)
-        return lambda: UtteranceCaptions(self._load().models.detector, caption, streaming)
+        options, streaming = streams.checked(keywords)
+        caption = self._utterance_captioner(keywords.get("user"), options)
+        return lambda: streams.UtteranceCaptions(self._load().models.detector, caption, streaming)
 
     def _utterance_captioner(self, user: str | None, options: CaptionOptions) -> UtteranceCaptioner:
         """Return what captions the utterances of a stream or recording of ``user``, as ``options``

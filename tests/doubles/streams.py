@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from ugsd_sdk.calls.call import Call
 from ugsd_sdk.caption.caption import Caption
-from ugsd_sdk.speech.spans import SAMPLE_RATE
+from ugsd_sdk.speech.spans import SAMPLE_RATE, Speech
 from ugsd_sdk.speech.voice_activity import CONTEXT_SAMPLES
 from ugsd_sdk.streams.chunks import AudioChunk
 from ugsd_sdk.streams.utterance_captions import StreamOptions, UtteranceCaptions
@@ -40,6 +40,9 @@ class LoudDetector:
 
     def read_windows(self, windows: Float32, state: object) -> tuple[Float32, object]:
         return windows[:, CONTEXT_SAMPLES:].any(axis=1).astype(np.float32), state
+
+    def find_shouts(self, recording: Float32) -> Speech:
+        return Speech((), len(recording))
 
 
 class FakeCaptioner:

@@ -12,8 +12,10 @@ from ugsd_sdk import errors
 
 EXPORTS = [
     "AlwaysEscalate",
+    "AsyncCaptionStream",
     "Attribute",
     "Attributes",
+    "AudioChunk",
     "AudioError",
     "AudioRead",
     "BlockDecision",
@@ -28,6 +30,7 @@ EXPORTS = [
     "CaptionProfile",
     "CaptionResult",
     "CaptionStarted",
+    "CaptionStream",
     "CaptionTimeout",
     "CaptionToken",
     "CaptionUsage",
@@ -37,9 +40,12 @@ EXPORTS = [
     "ConfigError",
     "DecidedBy",
     "Disclosure",
+    "DraftCaption",
     "EntropyUncertainty",
+    "FinalCaption",
     "Guarantee",
     "Latency",
+    "Microphone",
     "ModelError",
     "NeverEscalate",
     "NoiseSettings",
@@ -56,6 +62,8 @@ EXPORTS = [
     "RiskControlledPolicy",
     "Settings",
     "Slot",
+    "SpeechStarted",
+    "StreamGap",
     "TransportError",
     "UgsdError",
     "Uncertainty",
@@ -65,11 +73,11 @@ EXPORTS = [
     "VerifierSettings",
 ]
 ERRORS = (
-    "AudioError AudioTooLong AudioTooShort BadSamples CallEnded CaptionCancelled CaptionTimeout "
-    "CaptionerClosed ConfigError EmptyAudio ModelError "
-    "ProfileError TransportError UgsdError UnreadableAudio VerifierMisbehaved "
-    "VerifierMismatch VerifierRefused VerifierTimeout VerifierUnreachable VerifierUntrusted "
-    "WrongType"
+    "AudioError AudioTooLong AudioTooShort BadSamples CallEnded CaptionCancelled "
+    "CaptionTimeout CaptionerClosed ConfigError EmptyAudio MicrophoneUnavailable ModelError "
+    "ProfileError StreamSourceError TransportError UgsdError UnreadableAudio "
+    "VerifierMisbehaved VerifierMismatch VerifierRefused VerifierTimeout VerifierUnreachable "
+    "VerifierUntrusted WrongType"
 )
 HEAVY = [
     "tomllib",

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ugsd_sdk.errors import ConfigError
+from ugsd_sdk.speech.loud_sounds import LoudSounds
 from ugsd_sdk.speech.running_level import RunningLevel
 from ugsd_sdk.speech.sample_buffer import SampleBuffer
 from ugsd_sdk.speech.spans import (
@@ -52,6 +53,10 @@ MIN_END_PAUSE_S = 2 * MARGIN_WINDOWS * WINDOW_S
 MIN_MAX_SEGMENT_S = 4.0
 WINDOWS_PER_CALL = 2
 """Windows that the detector reads at once in a stream: 64 ms."""
+_RELEASES_DB_PER_S = (15.0, 1.0)
+"""The detector reads a stream at two levels. One falls fast, so that a quiet voice is found after a
+loud sound. At the other, quiet rooms stay quiet: noise that is scaled up makes the detector deaf
+for seconds. The higher probability of speech counts."""
 _MAX_DOUBT_WINDOWS = 32
 """An utterance waits a second for a sound that may be its continuation."""
 _QUIET_WINDOWS = 5
@@ -71,6 +76,9 @@ class WindowDetector(Protocol):
         self, windows: Float32, state: DetectorState | None
     ) -> tuple[Float32, DetectorState]:
         """Return the probability of speech (m,) in ``windows`` (m, 576) and the next state."""
+
+    def find_shouts(self, recording: Float32) -> Speech:
+        """Return where ``recording`` (n,), a loud sound that is no plain speech, holds shouts."""
 
 
 @dataclass(frozen=True)
@@ -124,7 +132,7 @@ class Segmenter:
         self._end_pause_windows = round(end_pause_s / WINDOW_S)
         self._max_windows = int(max_segment_s / WINDOW_S)
         self._min_samples = min_speech_s * SAMPLE_RATE
-        self._level = RunningLevel()
+        self._levels = [RunningLevel(release) for release in _RELEASES_DB_PER_S]
         self._block = np.zeros(windows_per_call * WINDOW_SAMPLES, np.float32)
         self._num_waiting = 0
         self._buffer = SampleBuffer()
@@ -179,6 +187,7 @@ class Segmenter:
             self._read(np.concatenate([rest, silence]), events)
         self._read(np.zeros(WARM_UP_WINDOWS * WINDOW_SAMPLES, np.float32), events)
         self._add(self._tracker.finish(), events)
+        self._add_shout(self._sounds.take(), events)
         self._begin_at(self._buffer.end)
         return events
 
@@ -190,11 +199,12 @@ class Segmenter:
 
     def _begin_at(self, sample: int) -> None:
         self._tracker = UtteranceTracker(self._end_pause_windows)
+        self._sounds = LoudSounds(self._end_pause_windows)
         self._origin = sample - WARM_UP_WINDOWS * WINDOW_SAMPLES
         self._buffer.restart(sample)
         self._num_waiting = 0
         self._is_announced = False
-        self._state: DetectorState | None = None
+        self._states: list[DetectorState | None] = [None] * len(self._levels)
         self._context = np.zeros(CONTEXT_SAMPLES, np.float32)
         self._read(np.zeros(WARM_UP_WINDOWS * WINDOW_SAMPLES, np.float32), [])
 
@@ -210,12 +220,19 @@ class Segmenter:
         windows[0, :CONTEXT_SAMPLES] = self._context
         windows[1:, :CONTEXT_SAMPLES] = own[:-1, -CONTEXT_SAMPLES:]
         self._context = own[-1, -CONTEXT_SAMPLES:].copy()
-        levels = np.sqrt(np.mean(np.square(own, dtype=np.float64), axis=1)).tolist()
-        gains = [LOUDEST_WINDOW_RMS / level for level in self._level.after(levels)]
-        windows *= np.array(gains, np.float32)[:, None]
-        probabilities, self._state = self._detector.read_windows(windows, self._state)
-        for probability in probabilities.tolist():
+        rms = own.std(axis=1, dtype=np.float64).tolist()  # a constant offset is no sound
+        levels: list[float] = []
+        probabilities = np.zeros(len(own), np.float32)
+        for number, level in enumerate(self._levels):
+            levels = list(level.after(rms))
+            gains = [LOUDEST_WINDOW_RMS / one for one in levels]
+            scaled = windows * np.array(gains, np.float32)[:, None]
+            found, self._states[number] = self._detector.read_windows(scaled, self._states[number])
+            probabilities = np.maximum(probabilities, found)
+        for probability, *loudness in zip(probabilities.tolist(), rms, levels, strict=True):
             self._advance(probability, events)
+            is_speech = self._tracker.begin is not None
+            self._add_shout(self._sounds.push(*loudness, is_speech=is_speech), events)
         self._forget()
 
     def _advance(self, probability: float, events: list[SegmenterEvent]) -> None:
@@ -236,10 +253,24 @@ class Segmenter:
     def _add(
         self, span: tuple[int, int] | None, events: list[SegmenterEvent], *, is_cut: bool = False
     ) -> None:
-        if span is None:
+        if span is not None:
+            self._is_announced = False
+            self._add_samples(self._start_of(span[0]), self._sample(span[1]), is_cut, events)
+
+    def _add_shout(self, sound: tuple[int, int] | None, events: list[SegmenterEvent]) -> None:
+        if sound is None:
             return
-        self._is_announced = False
-        start, end = self._start_of(span[0]), self._sample(span[1])
+        first = max(self._start_of(sound[0] - MARGIN_WINDOWS), self._sample(self._tracker.taken))
+        samples = self._buffer.between(first, self._sample(sound[1] + MARGIN_WINDOWS)).copy()
+        found = self._detector.find_shouts(samples)
+        if found.is_enough:
+            start, end = first + found.spans[0][0], first + found.spans[-1][1]
+            events.append(SpeechStarted(start / SAMPLE_RATE))
+            self._add_samples(start, end, False, events)
+
+    def _add_samples(
+        self, start: int, end: int, is_cut: bool, events: list[SegmenterEvent]
+    ) -> None:
         around = max(start - _EDGE_CONTEXT_SAMPLES, self._buffer.start)
         samples = self._buffer.between(around, end + _EDGE_CONTEXT_SAMPLES)
         speech = tightened(Speech(((start - around, end - around),), len(samples)), samples)
@@ -270,6 +301,8 @@ class Segmenter:
             oldest = tracker.begin
         elif tracker.run_start is not None:
             oldest = max(tracker.run_start, tracker.num_windows - self._max_windows // 2)
+        if self._sounds.start is not None:
+            oldest = min(oldest, self._sounds.start)
         oldest_sample = self._sample(oldest - MARGIN_WINDOWS) - _EDGE_CONTEXT_SAMPLES
         self._buffer.forget_before(oldest_sample)
 

@@ -104,7 +104,7 @@ class VoiceActivityDetector:
         if not found.is_enough:
             found = self._spans(_limited(recording))
         if not found.is_enough:
-            found = self._shouts(recording)
+            found = self.find_shouts(recording)
         return tightened(found, recording)
 
     def _spans(self, recording: Float32) -> Speech:
@@ -113,8 +113,9 @@ class VoiceActivityDetector:
         found = find_spans(self.probabilities(padded), len(padded))
         return found.within(len(silence), len(recording))
 
-    def _shouts(self, recording: Float32) -> Speech:
-        """Search again at a lower pitch, because the detector takes shouts and screams for noise.
+    def find_shouts(self, recording: Float32) -> Speech:
+        """Search ``recording`` (n,), in which no speech was found, again at a lower pitch, because
+        the detector takes shouts and screams for noise.
 
         The result counts only if it covers most of what is loud, since some tones would pass
         otherwise.

@@ -11,9 +11,11 @@ It captions on the thread that asks for its events, so nothing piles up in it.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from time import monotonic
+from typing import TYPE_CHECKING, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +23,7 @@ from numpy.typing import NDArray
 from ugsd_sdk.calls.call import Call
 from ugsd_sdk.caption.caption import Caption
 from ugsd_sdk.errors import AudioError, ConfigError
-from ugsd_sdk.pipeline import UtteranceCaptioner
+from ugsd_sdk.pipeline import CaptionOptions, UtteranceCaptioner
 from ugsd_sdk.speech.segmenter import (
     Segmenter,
     SegmenterEvent,
@@ -34,7 +36,11 @@ from ugsd_sdk.streams.chunk_reader import ChunkReader, Missing
 from ugsd_sdk.streams.chunks import MonoChunk
 from ugsd_sdk.streams.events import DraftCaption, FinalCaption, StreamEvent, StreamGap
 
-__all__ = ["StreamOptions", "UtteranceCaptions"]
+if TYPE_CHECKING:
+    from ugsd_sdk.attributes.length import CaptionLength
+    from ugsd_sdk.profile.profile import Profile
+
+__all__ = ["StreamKeywords", "StreamOptions", "UtteranceCaptions", "checked"]
 
 Float32 = NDArray[np.float32]
 
@@ -62,6 +68,29 @@ class StreamOptions:
 
     def __post_init__(self) -> None:
         check_pauses(self.end_pause_s, self.max_segment_s)
+
+
+class StreamKeywords(TypedDict, total=False):
+    """The keyword arguments of :meth:`Captioner.stream <ugsd_sdk.Captioner.stream>`."""
+
+    user: str | None
+    profile: Profile | None
+    length: CaptionLength | str | None
+    seed: int | None
+    drafts: bool
+    end_pause_s: float
+    max_segment_s: float
+
+
+def checked(keywords: StreamKeywords) -> tuple[CaptionOptions, StreamOptions]:
+    """Return the options of the stream's captions, which belong to one recording, and those of
+    the stream. Raises :class:`TypeError` and :class:`ConfigError`."""
+    given = dict(keywords)
+    given.pop("user", None)
+    wanted = (given.pop(name, None) for name in ("profile", "length", "seed"))
+    options = CaptionOptions.checked(*wanted)  # type: ignore[arg-type]
+    streaming = StreamOptions(**given)  # type: ignore[arg-type]
+    return replace(options, recording=os.urandom(16)), streaming
 
 
 class UtteranceCaptions:

@@ -6,9 +6,11 @@ from functools import cache
 
 import numpy as np
 import pytest
+import soxr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from ugsd_lab.data.corpora import load_corpora, read_samples
+from ugsd_lab.data.sounds import SOUNDS, draw_sound
 from ugsd_sdk.errors import ConfigError
 from ugsd_sdk.speech.segmenter import Segmenter, SegmenterEvent, SpeechSegment, SpeechStarted
 from ugsd_sdk.speech.spans import SAMPLE_RATE, WINDOW_SAMPLES
@@ -120,3 +122,35 @@ def test_memory_is_bounded_by_the_longest_segment() -> None:
         segmenter.push(samples)
         assert segmenter._buffer.end - segmenter._buffer.start <= 6 * SAMPLE_RATE
         assert len(segmenter._buffer._samples) <= 24 * SAMPLE_RATE
+
+
+def test_shout_is_found() -> None:
+    """At twice the pitch the detector's first attempt misses most voices."""
+    angry = [c for c in load_corpora(None) if c.split == "test" and c.emotion == "angry"][:8]
+    shouts = [soxr.resample(read_samples(clip), 32_000, 16_000) for clip in angry]
+    missed = [shout for shout in shouts if not DETECTOR._spans(shout).is_enough]
+    assert missed
+    for shout in missed:
+        samples = np.concatenate([silence(2), shout, silence(1)])
+
+        [found] = segments_of(events_of(Segmenter(DETECTOR), samples, [320]))
+
+        offline = DETECTOR.find(samples)
+        assert abs(found.end_s - offline.spans_s[-1][1]) < 0.3
+
+
+@pytest.mark.parametrize("kind", SOUNDS)
+def test_sound_without_a_voice_is_none(kind: str) -> None:
+    for seed in range(3):
+        sound = draw_sound(kind, 3.0, np.random.default_rng(seed))
+        samples = np.concatenate([silence(1), sound, silence(1)])
+
+        assert segments_of(events_of(Segmenter(DETECTOR), samples, [320])) == []
+
+
+def test_constant_offset_does_not_hide_a_voice() -> None:
+    samples, spans = conversation()
+
+    found = segments_of(events_of(Segmenter(DETECTOR), samples * 0.1 + np.float32(0.05), [320]))
+
+    assert len(found) == len(spans)
