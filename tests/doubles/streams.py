@@ -7,12 +7,12 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 from numpy.typing import NDArray
+from ugsd_sdk.calls.call import Call
 from ugsd_sdk.caption.caption import Caption
-from ugsd_sdk.speech.segmenter import Segmenter
 from ugsd_sdk.speech.spans import SAMPLE_RATE
 from ugsd_sdk.speech.voice_activity import CONTEXT_SAMPLES
 from ugsd_sdk.streams.chunks import AudioChunk
-from ugsd_sdk.streams.utterance_captions import UtteranceCaptions
+from ugsd_sdk.streams.utterance_captions import StreamOptions, UtteranceCaptions
 
 from tests.doubles.captions import sample_caption
 
@@ -51,14 +51,16 @@ class FakeCaptioner:
         self.threads: set[int] = set()
         self._caption = sample_caption()
 
-    def __call__(self, samples: Float32, is_draft: bool = False) -> Caption:
+    def __call__(
+        self, samples: Float32, *, is_draft: bool = False, call: Call | None = None
+    ) -> Caption:
         (self.drafts if is_draft else self.finals).append(len(samples) / SAMPLE_RATE)
         self.threads.add(threading.get_ident())
         return self._caption
 
-    def captions(self, *, has_drafts: bool = True) -> UtteranceCaptions:
+    def captions(self, *, drafts: bool = True) -> UtteranceCaptions:
         """Return a state machine that this captions for."""
-        return UtteranceCaptions(Segmenter(LoudDetector()), self, has_drafts=has_drafts)
+        return UtteranceCaptions(LoudDetector(), self, StreamOptions(drafts=drafts))
 
 
 class PushedSource:

@@ -16,7 +16,7 @@ from types import TracebackType
 from typing import Self
 
 from ugsd_sdk.concurrency.background import BackgroundWork
-from ugsd_sdk.errors import AudioError
+from ugsd_sdk.errors import AudioError, CaptionCancelled
 from ugsd_sdk.streams.chunk_queue import ChunkQueue
 from ugsd_sdk.streams.chunks import AudioChunk, MonoChunk, mono_chunk
 from ugsd_sdk.streams.events import StreamEvent
@@ -158,6 +158,7 @@ def _events(
     made: Callable[[], UtteranceCaptions],
 ) -> Iterator[StreamEvent]:
     captions = made()
+    queue.on_close = captions.cancel
     stop = _start(queue, source, sample_rate)
     try:
         while (chunks := queue.take()) is not None:
@@ -173,7 +174,12 @@ def _events(
 
 def _until_closed(queue: ChunkQueue, events: Iterator[StreamEvent]) -> Iterator[StreamEvent]:
     while not queue.is_closed:
-        event = next(events, None)
+        try:
+            event = next(events, None)
+        except CaptionCancelled:
+            if queue.is_closed:
+                return
+            raise
         if event is None or queue.is_closed:
             return
         yield event
@@ -186,6 +192,7 @@ async def _async_events(
     made: Callable[[], UtteranceCaptions],
 ) -> AsyncGenerator[StreamEvent]:
     captions = await asyncio.to_thread(made)
+    queue.on_close = captions.cancel
     if isinstance(source, AsyncIterable):
         chunks = _pulled(queue, source, sample_rate)
     else:

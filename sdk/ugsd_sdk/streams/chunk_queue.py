@@ -29,6 +29,8 @@ class ChunkQueue:
         """Whether nobody reads any more."""
         self.on_change: Callable[[], None] | None = None
         """Called on the source's thread when there is something new to read."""
+        self.on_close: Callable[[], None] | None = None
+        """Called when nobody reads any more, on the thread that closes the stream."""
 
     def put(self, chunk: MonoChunk) -> bool:
         """Add ``chunk`` once there is room. Return whether anybody still reads."""
@@ -61,6 +63,8 @@ class ChunkQueue:
             self._held_s = 0.0
             self._changed.notify_all()
         self._notify()
+        if self.on_close is not None:
+            self.on_close()
 
     def take(self, *, wait: bool = True) -> list[MonoChunk] | None:
         """Return what was put since the last call, ``None`` at the end or once it is closed.

@@ -12,21 +12,29 @@ It captions on the thread that asks for its events, so nothing piles up in it.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from time import monotonic
-from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ugsd_sdk.calls.call import Call
 from ugsd_sdk.caption.caption import Caption
-from ugsd_sdk.errors import AudioError
-from ugsd_sdk.speech.segmenter import Segmenter, SegmenterEvent, SpeechStarted
-from ugsd_sdk.speech.spans import SAMPLE_RATE
+from ugsd_sdk.errors import AudioError, ConfigError
+from ugsd_sdk.pipeline import UtteranceCaptioner
+from ugsd_sdk.speech.segmenter import (
+    Segmenter,
+    SegmenterEvent,
+    SpeechStarted,
+    WindowDetector,
+    check_pauses,
+)
+from ugsd_sdk.speech.spans import END_PAUSE_S, MAX_SEGMENT_S, SAMPLE_RATE
 from ugsd_sdk.streams.chunk_reader import ChunkReader, Missing
 from ugsd_sdk.streams.chunks import MonoChunk
 from ugsd_sdk.streams.events import DraftCaption, FinalCaption, StreamEvent, StreamGap
 
-__all__ = ["UtteranceCaptioner", "UtteranceCaptions"]
+__all__ = ["StreamOptions", "UtteranceCaptions"]
 
 Float32 = NDArray[np.float32]
 
@@ -41,12 +49,19 @@ _STEP_SAMPLES = SAMPLE_RATE // 4
 """Events of a large chunk are reported as they are found."""
 
 
-class UtteranceCaptioner(Protocol):
-    """Captions speech."""
+@dataclass(frozen=True)
+class StreamOptions:
+    """How speech is cut into utterances, and whether it is drafted meanwhile.
 
-    def __call__(self, samples: Float32, is_draft: bool = False) -> Caption:
-        """Caption mono ``samples`` (n,) at 16 kHz; a draft asks no verifier and changes no
-        profile."""
+    Raises :class:`~ugsd_sdk.errors.ConfigError` for numbers that :class:`Segmenter` refuses.
+    """
+
+    drafts: bool = True
+    end_pause_s: float = END_PAUSE_S
+    max_segment_s: float = MAX_SEGMENT_S
+
+    def __post_init__(self) -> None:
+        check_pauses(self.end_pause_s, self.max_segment_s)
 
 
 class UtteranceCaptions:
@@ -55,20 +70,36 @@ class UtteranceCaptions:
 
     def __init__(
         self,
-        segmenter: Segmenter,
+        detector: object,
         caption: UtteranceCaptioner,
+        options: StreamOptions,
         *,
-        has_drafts: bool = True,
         clock: Callable[[], float] = monotonic,
     ) -> None:
-        self._segmenter = segmenter
+        """Load the detector. Raises :class:`ConfigError` for one that cannot read windows."""
+        if not isinstance(detector, WindowDetector):
+            raise ConfigError(
+                f"{type(detector).__name__} reads whole recordings only: a detector for streams "
+                "has a method read_windows(), as VoiceActivityDetector does"
+            )
+        self._segmenter = Segmenter(
+            detector, end_pause_s=options.end_pause_s, max_segment_s=options.max_segment_s
+        )
         self._caption = caption
-        self._has_drafts = has_drafts
+        self._has_drafts = options.drafts
         self._clock = clock
         self._reader = ChunkReader()
         self._lag_s = 0.0
         self._drafted_s = 0.0
         """Where the last draft ended."""
+        self._call = Call()
+        self._is_cancelled = False
+
+    def cancel(self) -> None:
+        """End the caption that is being made, and those that come, by :class:`CaptionCancelled`.
+        Any thread may call this."""
+        self._is_cancelled = True
+        self._call.cancel()
 
     def push(self, chunk: MonoChunk) -> Iterator[StreamEvent]:
         """Yield what ``chunk`` shows. Raises what the captioner raises, and :class:`BadSamples`,
@@ -108,7 +139,7 @@ class UtteranceCaptions:
                 self._drafted_s = event.at_s
                 yield event
             else:
-                caption = self._caption(event.samples, is_draft=False)
+                caption = self._caption_of(event.samples, is_draft=False)
                 yield FinalCaption(event.start_s, event.end_s, caption, event.is_cut)
 
     def _draft(self) -> Iterator[DraftCaption]:
@@ -123,5 +154,11 @@ class UtteranceCaptions:
         if self._lag_s > _MAX_LAG_S:
             return
         samples = self._segmenter.utterance(_DRAFT_S)
-        caption = self._caption(samples, is_draft=True)
+        caption = self._caption_of(samples, is_draft=True)
         yield DraftCaption(end_s - len(samples) / SAMPLE_RATE, end_s, caption)
+
+    def _caption_of(self, samples: Float32, *, is_draft: bool) -> Caption:
+        self._call = call = Call()
+        if self._is_cancelled:
+            call.cancel()
+        return self._caption(samples, is_draft=is_draft, call=call)

@@ -12,7 +12,7 @@ from ugsd_sdk.errors import BadSamples
 from ugsd_sdk.speech.segmenter import Segmenter, SpeechStarted
 from ugsd_sdk.streams.chunks import AudioChunk, mono_chunk
 from ugsd_sdk.streams.events import DraftCaption, FinalCaption, StreamEvent, StreamGap
-from ugsd_sdk.streams.utterance_captions import UtteranceCaptions
+from ugsd_sdk.streams.utterance_captions import StreamOptions, UtteranceCaptions
 
 from tests.doubles.streams import FakeCaptioner, LoudDetector, in_chunks, silence, speech
 
@@ -58,14 +58,15 @@ def test_slow_captioner_gets_no_drafts() -> None:
     now_s = 0.0
     captioner = FakeCaptioner()
 
-    def caption(samples: np.ndarray, is_draft: bool = False) -> object:
+    def caption(samples: np.ndarray, **given: object) -> object:
         nonlocal now_s
         now_s += 5.0
-        return captioner(samples, is_draft)
+        return captioner(samples, **given)
 
     captions = UtteranceCaptions(
-        Segmenter(LoudDetector()),
+        LoudDetector(),
         caption,  # type: ignore[arg-type]
+        StreamOptions(),
         clock=lambda: now_s,
     )
     events_of(captions, *in_chunks(speech(8)))
@@ -82,7 +83,7 @@ def test_lost_packet_is_bridged_but_gap_ends_utterance() -> None:
         AudioChunk(speech(1), start_s=105.05),
     ]
 
-    events = events_of(captioner.captions(has_drafts=False), *chunks)
+    events = events_of(captioner.captions(drafts=False), *chunks)
 
     assert finals(events) == [(0, 2.05), (5.05, 6.05)]
     gaps = [event for event in events if isinstance(event, StreamGap)]
@@ -117,7 +118,7 @@ def test_sample_rate_may_change_within_speech() -> None:
     rates = (48_000, 16_000, 44_100, 8_000)
     chunks = [AudioChunk(np.full(rate, 0.1, np.float32), rate) for rate in rates]
 
-    events = events_of(captioner.captions(has_drafts=False), *chunks)
+    events = events_of(captioner.captions(drafts=False), *chunks)
 
     [(start_s, end_s)] = finals(events)
     assert start_s == pytest.approx(0, abs=0.02)
@@ -168,8 +169,8 @@ def test_events_are_in_order_and_each_start_ends(parts: list[tuple[str, float, i
 
 def test_memory_stays_flat_for_an_hour() -> None:
     captioner = FakeCaptioner()
-    segmenter = Segmenter(LoudDetector(), windows_per_call=32)
-    captions = UtteranceCaptions(segmenter, captioner)
+    captions = captioner.captions()
+    captions._segmenter = Segmenter(LoudDetector(), windows_per_call=32)
     minute = np.concatenate([speech(3), silence(2)] * 12)
 
     def simulate(minutes: int) -> int:
