@@ -258,7 +258,7 @@ def test_silent_verifier_costs_few_captions_their_deadline(
         caption = device.caption()
         reasons.append(why_of(caption.unverified_reason))
         if connection.state is LinkState.BACKING_OFF:
-            connection._retry_at_s = 0.0
+            connection._circuit.retry_at_s = 0.0
         if reasons.count(DEADLINE) > 2 * FEW or reasons[-2:] == [CIRCUIT] * 2:
             break
     asked = sum(caption.usage.num_frames for caption in device.captions)

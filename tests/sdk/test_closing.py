@@ -148,7 +148,7 @@ def test_close_during_loading_leaves_nothing_loaded(monkeypatch: pytest.MonkeyPa
             go_on.wait(20)
 
     captioner = Captioner(Slow())
-    monkeypatch.setattr(Models, "close", lambda self: closed.append(self))
+    monkeypatch.setattr(Models, "close", lambda self: closed.append("models"))
     loading = threading.Thread(target=captioner.load, daemon=True)
     loading.start()
     assert within.wait(10)

@@ -216,7 +216,7 @@ def test_waiting_until_connected_ends_the_delay(new_captioner: New, fake: Any) -
     with new_captioner() as captioner:
         captioner.wait_until_connected()
         link = link_of(captioner)
-        link._first_back_off_s = 300.0
+        link._circuit._first_back_off_s = 300.0
         for _ in range(FAILURES_TO_OPEN):
             link.drop(GONE)
         captioner.wait_until_connected(10)
@@ -233,7 +233,7 @@ def test_refusals_open_the_circuit_unless_shape_is_constant(
     with new_captioner(config=Settings(traffic_shape=shape)) as captioner:
         captioner.wait_until_connected()
         link = link_of(captioner)
-        link._first_back_off_s = 300.0
+        link._circuit._first_back_off_s = 300.0
         reasons = [
             why_of(captioner.caption(voice, 16_000).unverified_reason)
             for _ in range(FAILURES_TO_OPEN + 1)
