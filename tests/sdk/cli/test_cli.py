@@ -386,9 +386,12 @@ def test_erasure_is_limited_by_caption_and_age(
 def test_missing_clip_is_named_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     clip = str(tmp_path / "none.wav")
     assert main(["caption", clip, str(tmp_path)]) == 1
-    missing, folder = capsys.readouterr().err.splitlines()
+    folder, missing = capsys.readouterr().err.splitlines()
     assert missing.startswith(f"ugsd: {clip}: cannot be opened: No such file or directory")
-    assert folder == f"ugsd: {tmp_path}: is a folder: give the files in it"
+    assert folder == (
+        f"ugsd: {tmp_path}: holds no audio file: name the files themselves if they have other "
+        "endings"
+    )
 
 
 def test_key_without_verifier_is_reported(clip: str, capsys: pytest.CaptureFixture[str]) -> None:
