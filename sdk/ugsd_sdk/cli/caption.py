@@ -80,7 +80,7 @@ def caption(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Short for --format jsonl.")] = False,
     out: Annotated[
-        Path | None,
+        str | None,
         typer.Option(
             metavar="FILE|FOLDER/", help="Write to a file, or to a file for each clip in a folder."
         ),

@@ -234,7 +234,7 @@ class _Folder(Output):
 
 
 def output_for(
-    out: Path | None,
+    out: str | None,
     kind: OutputFormat | None,
     clips: Sequence[ClipInput],
     *,
@@ -247,29 +247,30 @@ def output_for(
     Raises :class:`typer.BadParameter` for options that do not fit each other, and for a file that
     is one of the clips.
     """
-    is_folder = out is not None and (out.is_dir() or str(out)[-1:] in {"/", os.sep})
+    path = None if out is None else Path(out)
+    is_folder = path is not None and (path.is_dir() or str(out)[-1:] in {"/", os.sep})
     if kind is None:
-        kind = OutputFormat.TEXT if out is None or is_folder else _of_suffix(out)
+        kind = OutputFormat.TEXT if path is None or is_folder else _of_suffix(path)
     if details and kind is not OutputFormat.JSONL:
         raise typer.BadParameter("--details prints JSON: add --json")
     if kind.is_of_one_clip and not is_folder and len(clips) > 1:
         raise typer.BadParameter(
             f"a file of {kind} is about one recording: give a folder to --out, with a / at its end"
         )
-    if out is None:
+    if path is None:
         if resume or force:
             raise typer.BadParameter("--resume and --force go with --out")
         return _Text() if kind is OutputFormat.TEXT else _Standard(kind, details=details)
     if is_folder:
-        return _Folder(out, kind, details=details, resume=resume, force=force)
+        return _Folder(path, kind, details=details, resume=resume, force=force)
     if resume and kind not in _CONTINUED:
         raise typer.BadParameter(
             "--resume continues a file of jsonl or csv, or a folder: give such a --format"
         )
-    target = os.path.realpath(out)
+    target = os.path.realpath(path)
     if target in (os.path.realpath(clip.path) for clip in clips if not clip.is_stdin):
-        raise typer.BadParameter(f"{out} is one of the clips: give another file to --out")
-    return _OneFile(out, kind, details=details, resume=resume, force=force)
+        raise typer.BadParameter(f"{path} is one of the clips: give another file to --out")
+    return _OneFile(path, kind, details=details, resume=resume, force=force)
 
 
 def _of_suffix(path: Path) -> OutputFormat:

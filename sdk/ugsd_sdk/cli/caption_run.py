@@ -18,6 +18,7 @@ from ugsd_sdk.captioner import Captioner
 from ugsd_sdk.cli.caption_outputs import Output
 from ugsd_sdk.cli.caption_work import captioned
 from ugsd_sdk.cli.clip_inputs import ClipInput, raw_samples, standard_input
+from ugsd_sdk.cli.interruption import TERMINATED
 from ugsd_sdk.cli.progress import progress_bar
 from ugsd_sdk.profile.profile import Profile
 from ugsd_sdk.settings.config import ANONYMOUS, Settings
@@ -73,7 +74,9 @@ class CaptionRun:
                             output.fail(clip, result)
                         done += 1
                         advance(done)
-        except (KeyboardInterrupt, SystemExit):
+        except (KeyboardInterrupt, SystemExit) as ended:
+            if isinstance(ended, SystemExit) and ended.code != TERMINATED:
+                raise  # nobody reads the captions any more
             kept = f"; to continue, {output.remedy}" if output.remedy else ""
             print_error("ugsd", f"ended after {done} of {len(clips)} clips{kept}")
             raise

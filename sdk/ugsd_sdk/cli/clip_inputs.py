@@ -84,7 +84,7 @@ def _expanded(argument: str, report: Callable[[str, str], None]) -> Iterator[Cli
 def _matches(pattern: str) -> list[str]:
     if not glob.has_magic(pattern):
         return []
-    return sorted(glob.glob(pattern, recursive=True), key=_natural)  # noqa: PTH207  # text
+    return sorted(glob.glob(pattern), key=_natural)  # noqa: PTH207  # text
 
 
 def _in_folder(folder: str, report: Callable[[str, str], None]) -> Iterator[ClipInput]:

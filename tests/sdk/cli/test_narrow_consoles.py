@@ -12,9 +12,9 @@ import pytest
 import soundfile
 from numpy.typing import NDArray
 from ugsd_privacy.output.plain_text import encodable
-from ugsd_sdk.captioner import Captioner
 from ugsd_sdk.cli import main
 from ugsd_sdk.drafter.scripted import ScriptedDrafter
+from ugsd_sdk.users.models import Models
 
 USER, CLIP = "ада", "наш.wav"
 COMMANDS: dict[str, list[str]] = {
@@ -56,7 +56,7 @@ def used(
     """A home of a user with a Cyrillic name, from which a caption was sent."""
     with new_captioner(user=USER) as captioner:
         assert captioner.caption(voice, 16_000).unverified_reason is None
-    monkeypatch.setattr(Captioner, "_drafter", lambda self: (drafter, None))
+    monkeypatch.setattr(Models, "_drafter_of", lambda *given: (drafter, None))
     soundfile.write(tmp_path / CLIP, voice, 16_000)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("UGSD_LIMITS__TOKENS_PER_DAY", "100")
