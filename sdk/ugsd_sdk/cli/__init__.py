@@ -11,7 +11,7 @@ import typer
 from ugsd_privacy.output.completion import register_completion
 from ugsd_privacy.output.terminal import configure_logging, print_error, print_line, run_app
 
-from ugsd_sdk.cli import audit, budget, caption, demo, explain, privacy, profile, trust
+from ugsd_sdk.cli import audit, budget, caption, demo, explain, listen, privacy, profile, trust
 
 __all__ = ["main"]
 
@@ -61,6 +61,7 @@ def _options(
 
 caption.register(_app)
 explain.register(_app)
+listen.register(_app)
 audit.register(_app)
 budget.register(_app)
 demo.register(_app)

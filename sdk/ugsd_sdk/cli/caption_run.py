@@ -23,7 +23,7 @@ from ugsd_sdk.cli.progress import progress_bar
 from ugsd_sdk.profile.profile import Profile
 from ugsd_sdk.settings.config import ANONYMOUS, Settings
 
-__all__ = ["CaptionRun"]
+__all__ = ["CaptionRun", "profile_at"]
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ class CaptionRun:
         done = 0
         try:
             with (
-                _profile_at(self.profile_file) as profile,
+                profile_at(self.profile_file) as profile,
                 Captioner(self.drafter, config=self.settings) as captioner,
                 _progress(len(clips), is_written=output.is_file) as advance,
             ):
@@ -101,7 +101,7 @@ class CaptionRun:
 
 
 @contextmanager
-def _profile_at(path: Path | None) -> Iterator[Profile | None]:
+def profile_at(path: Path | None) -> Iterator[Profile | None]:
     """Yield the profile in a file, new if there is none, and save what it learned."""
     profile = None if path is None else Profile.load(path) if path.exists() else Profile()
     try:
