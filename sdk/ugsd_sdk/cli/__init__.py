@@ -22,10 +22,13 @@ _EPILOG = """Examples:
 \b
   ugsd demo
   ugsd caption voice.wav
+  ugsd caption recordings --out captions.csv
+  ugsd listen
   ugsd caption --verifier embedded voice.wav
   ugsd audit verify
 
-Exit codes: 0 success, 1 a failure (of a clip or a log), 2 wrong usage or settings.
+Exit codes: 0 success, 1 a failure (of a clip or a log), 2 wrong usage or settings, 130 interrupted,
+143 terminated.
 """
 
 _app = typer.Typer(
