@@ -75,7 +75,7 @@ def fault_of_command(command: str) -> str | None:
     app = app_of(name)
     while words:
         word = words.pop(0)
-        if word.startswith("-"):
+        if word.startswith("-") and word != "-":  # which is standard input
             options = {name: one for one in app.params for name in [*one.opts, *one.secondary_opts]}
             option = word.partition("=")[0]
             if option == "--help":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from typing import Any, Self
 
 from ugsd_privacy.audit.receipts import Receipt
@@ -121,4 +122,7 @@ class Caption(Result):
 
 def escaped_path(path: str | os.PathLike[str]) -> str:
     """Return the path as valid Unicode text; bytes that are not UTF-8 are escaped."""
-    return os.fsdecode(path).encode("utf-8", "backslashreplace").decode("utf-8")
+    name = os.fsdecode(path)
+    with suppress(UnicodeEncodeError):  # names may be decoded by another encoding, as in C locales
+        name = os.fsencode(name).decode("utf-8", "surrogateescape")
+    return name.encode("utf-8", "backslashreplace").decode("utf-8")

@@ -11,7 +11,7 @@ from ugsd_privacy.output.completion import register_completion
 from ugsd_privacy.output.terminal import configure_logging, print_error, print_line, run_app
 
 from ugsd_sdk import __version__
-from ugsd_sdk.cli import audit, budget, caption, demo, explain, privacy, profile, trust
+from ugsd_sdk.cli import audit, budget, caption, demo, explain, listen, privacy, profile, trust
 
 __all__ = ["main"]
 
@@ -22,10 +22,13 @@ _EPILOG = """Examples:
 \b
   ugsd demo
   ugsd caption voice.wav
+  ugsd caption recordings --out captions.csv
+  ugsd listen
   ugsd caption --verifier embedded voice.wav
   ugsd audit verify
 
-Exit codes: 0 success, 1 a failure (of a clip or a log), 2 wrong usage or settings.
+Exit codes: 0 success, 1 a failure (of a clip or a log), 2 wrong usage or settings, 130 interrupted,
+143 terminated.
 """
 
 _app = typer.Typer(
@@ -61,6 +64,7 @@ def _options(
 
 caption.register(_app)
 explain.register(_app)
+listen.register(_app)
 audit.register(_app)
 budget.register(_app)
 demo.register(_app)

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-import json
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 from ugsd_privacy.output.plain_text import plain_line
-from ugsd_privacy.output.terminal import print_error, print_json
+from ugsd_privacy.output.terminal import print_error
 
 from ugsd_sdk.attributes.length import CaptionLength
+from ugsd_sdk.cli.caption_outputs import OutputFormat, output_for
+from ugsd_sdk.cli.clip_inputs import ClipInput, clip_inputs
+from ugsd_sdk.cli.interruption import ended_by_sigterm
 from ugsd_sdk.cli.options import ConfigOption, HomeOption, UserOption, settings_from
 
 if TYPE_CHECKING:
     from ugsd_sdk.captioner import Captioner
-    from ugsd_sdk.profile.profile import Profile
     from ugsd_sdk.settings.config import Settings
 
 __all__ = ["await_verifier", "register"]
@@ -28,12 +32,33 @@ _EPILOG = """Examples:
 \b
   ugsd caption voice.wav
   ugsd caption --user ada --verifier embedded monday.wav tuesday.wav
-  ugsd caption --verifier embedded --json *.wav
+  ugsd caption recordings --out captions.csv --jobs 2
+  ugsd caption recordings --out captions.csv --resume
+  ugsd caption recordings --format vtt --out subtitles/
+  ugsd caption calls --user-from folder --json
+  ffmpeg -v error -i clip.mov -f wav - | ugsd caption -
+  arecord -f S16_LE -r 16000 -d 4 -t raw | ugsd caption --raw 16000 -
   ugsd caption --verifier wss://captions.example.org \\
     --verifier-root root.key.pin --verifier-manifest verifier.manifest voice.opus
 
 Settings also come from --config and from UGSD_ variables, such as UGSD_VERIFIER__URL.
+
+Exit codes: 0 every clip has a caption, 1 one has none, 2 wrong usage or settings, 130 interrupted,
+143 terminated.
 """
+
+
+class _UserFrom(StrEnum):
+    """Whose voice a clip is, by its path."""
+
+    FOLDER = "folder"
+    FILE = "file"
+
+    def user_of(self, clip: ClipInput) -> str | None:
+        """Return the user's name; ``None`` for standard input."""
+        if self is _UserFrom.FOLDER or clip.is_stdin:
+            return clip.folder
+        return Path(clip.path).stem
 
 
 def register(app: typer.Typer) -> None:
@@ -42,9 +67,40 @@ def register(app: typer.Typer) -> None:
 
 
 def caption(
-    clips: Annotated[list[str], typer.Argument(metavar="CLIP", help="Audio files.")],
+    clips: Annotated[
+        list[str],
+        typer.Argument(metavar="CLIP", help="Audio files, folders of them, or - for stdin."),
+    ],
     *,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object per line.")] = False,
+    kind: Annotated[
+        OutputFormat | None,
+        typer.Option(
+            "--format", show_choices=True, help="How captions are written.  [default: text]"
+        ),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Short for --format jsonl.")] = False,
+    out: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE|FOLDER/", help="Write to a file, or to a file for each clip in a folder."
+        ),
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="With --out: skip what is there already.")
+    ] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="With --out: replace files that exist.")
+    ] = False,
+    jobs: Annotated[
+        int,
+        typer.Option(
+            metavar="N",
+            min=1,
+            max=64,
+            help="Clips at once, of different people.  [default: 1]",
+            show_default=False,
+        ),
+    ] = 1,
     details: Annotated[
         bool, typer.Option("--details", help="With --json: tokens, decisions and receipts too.")
     ] = False,
@@ -83,6 +139,21 @@ def caption(
         str, typer.Option(metavar="starter|free|DIR", help="The model on this device.")
     ] = "starter",
     user: UserOption = None,
+    user_from: Annotated[
+        _UserFrom | None,
+        typer.Option(
+            show_choices=True, help="Name each clip's user after its folder, or its file."
+        ),
+    ] = None,
+    raw: Annotated[
+        int | None,
+        typer.Option(
+            metavar="RATE",
+            min=1,
+            max=1_000_000,
+            help="Clips are mono 16-bit samples (little-endian) of this rate in Hz.",
+        ),
+    ] = None,
     profile: Annotated[
         Path | None,
         typer.Option(
@@ -95,15 +166,18 @@ def caption(
 ) -> None:
     """Caption clips. Without a verifier nothing is sent from this device.
 
-    A clip that cannot be captioned does not stop the others. Without --user or --profile, each clip
-    is captioned by itself, and nothing of the voice is kept.
+    Of a folder, the audio files in it and below are captioned. A clip that cannot be captioned does
+    not stop the others. Without --user, --user-from or --profile, each clip is captioned by itself,
+    and nothing of the voice is kept.
     """
     if offline and (verifier or verifier_root or verifier_manifest or verifier_key):
         raise typer.BadParameter(
             "--offline uses no verifier: leave out the options of the verifier"
         )
-    if details and not as_json:
-        raise typer.BadParameter("--details prints JSON: add --json")
+    if as_json and kind not in {None, OutputFormat.JSONL}:
+        raise typer.BadParameter(f"--json is --format jsonl: leave it out, or --format {kind}")
+    if user_from and (user or profile):
+        raise typer.BadParameter("--user-from names the users: leave out --user and --profile")
     settings = settings_from(
         config,
         home=home,
@@ -116,62 +190,46 @@ def caption(
     )
     if settings.verifier.url is None and (verifier_root or verifier_manifest or verifier_key):
         print_error("ugsd", "no verifier is used, although its key is given: add --verifier")
-    speaker = None if profile is None else _profile_at(profile)
-    try:
-        failed = _caption_all(
-            clips, drafter, settings, speaker,
-            length=length, seed=seed, as_json=as_json, details=details,
-        )  # fmt: skip
-    finally:
-        if speaker is not None and speaker.num_clips:
-            speaker.save(profile)
-    raise typer.Exit(1 if failed else 0)
+    faults = 0
+
+    def report(path: str, fault: str) -> None:
+        nonlocal faults
+        faults += 1
+        print_error("ugsd", f"{plain_line(path)}: {fault}")
+
+    found = clip_inputs(clips, report)
+    output = output_for(
+        out, OutputFormat.JSONL if as_json else kind, found,
+        details=details, resume=resume, force=force,
+    )  # fmt: skip
+    user_of = user_from.user_of if user_from else _nobody
+    _check_names(found, user_of)
+    with ended_by_sigterm(), closing(output):
+        if waiting := output.begin(found):
+            from ugsd_sdk.cli.caption_run import CaptionRun
+
+            run = CaptionRun(drafter, settings, profile, user_of, length, seed, raw, jobs)
+            run.caption_all(waiting, output, report, await_verifier)
+        output.finish()
+    raise typer.Exit(1 if faults else 0)
 
 
-def _profile_at(path: Path) -> Profile:
-    from ugsd_sdk.profile.profile import Profile
-
-    return Profile.load(path) if path.exists() else Profile()
+def _nobody(clip: ClipInput) -> None:
+    return None
 
 
-def _caption_all(
-    clips: list[str],
-    drafter: str,
-    settings: Settings,
-    profile: Profile | None,
-    *,
-    length: CaptionLength | None,
-    seed: int | None,
-    as_json: bool,
-    details: bool,
-) -> int:
-    """Print every clip's caption or error, and return the number of failures."""
-    from ugsd_sdk.caption import escaped_path
-    from ugsd_sdk.captioner import Captioner
-    from ugsd_sdk.cli.caption_output import legend, print_caption, stdout
-    from ugsd_sdk.errors import AudioError
+def _check_names(clips: Sequence[ClipInput], user_of: Callable[[ClipInput], str | None]) -> None:
+    """Raise :class:`typer.BadParameter` if a clip's user would have a name that is refused."""
+    from ugsd_privacy.errors import UserNameRefused
+    from ugsd_privacy.user_names import normal_user
 
-    console, failed, blocks = stdout(), 0, 0
-    with Captioner(drafter, config=settings) as captioner:
-        await_verifier(captioner, settings)
-        for clip in clips:
-            try:
-                caption = captioner.caption(clip, profile=profile, length=length, seed=seed)
-            except AudioError as error:
-                failed += 1
-                print_error("ugsd", f"{plain_line(clip)}: {str(error).removeprefix(f'{clip!r} ')}")
-                if as_json:
-                    fault = {"type": type(error).__name__, "message": str(error)}
-                    print_json(json.dumps({"path": escaped_path(clip), "error": fault}))
-                continue
-            blocks += caption.usage.num_blocks
-            if as_json:
-                print_json(caption.to_json(details=details))
-            else:
-                print_caption(console, caption)
-    if blocks and not as_json:
-        console.print(legend(colour=console.is_terminal))
-    return failed
+    for clip in clips:
+        name = user_of(clip)
+        try:
+            if name is not None:
+                normal_user(name)
+        except UserNameRefused as error:
+            raise typer.BadParameter(f"--user-from: {clip.path}: {error}") from None
 
 
 def await_verifier(captioner: Captioner, settings: Settings) -> None:

@@ -14,11 +14,11 @@ from ugsd_sdk.attributes.attribute import Attribute, DecidedBy
 from ugsd_sdk.attributes.attributes import Attributes
 from ugsd_sdk.attributes.length import CaptionLength
 from ugsd_sdk.caption import Caption
-from ugsd_sdk.captioner import Captioner
 from ugsd_sdk.cli import main
 from ugsd_sdk.cli.caption_output import attributes_line, print_caption
 from ugsd_sdk.drafter.scripted import ScriptedDrafter
 from ugsd_sdk.prosody.recording_quality import RecordingNote
+from ugsd_sdk.users.models import Models
 
 from tests.doubles.captions import sample_caption
 
@@ -31,7 +31,7 @@ def clip(
     monkeypatch: pytest.MonkeyPatch,
 ) -> str:
     """A clip, and a command that loads a drafter that needs no weights."""
-    monkeypatch.setattr(Captioner, "_drafter", lambda self: (drafter, None))
+    monkeypatch.setattr(Models, "_drafter_of", lambda *given: (drafter, None))
     soundfile.write(tmp_path / "clip.wav", voice, 16_000)
     return str(tmp_path / "clip.wav")
 

@@ -21,6 +21,7 @@ from ugsd_privacy.ledger import Ledger
 from ugsd_sdk.captioner import Captioner
 from ugsd_sdk.cli import main
 from ugsd_sdk.drafter.scripted import ScriptedDrafter
+from ugsd_sdk.users.models import Models
 
 New = Callable[..., Captioner]
 
@@ -28,7 +29,7 @@ New = Callable[..., Captioner]
 @pytest.fixture(autouse=True)
 def _scripted(monkeypatch: pytest.MonkeyPatch, drafter: ScriptedDrafter) -> None:
     """The commands load a drafter that needs no weights."""
-    monkeypatch.setattr(Captioner, "_drafter", lambda self: (drafter, None))
+    monkeypatch.setattr(Models, "_drafter_of", lambda *given: (drafter, None))
 
 
 @pytest.fixture
@@ -386,9 +387,12 @@ def test_erasure_is_limited_by_caption_and_age(
 def test_missing_clip_is_named_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     clip = str(tmp_path / "none.wav")
     assert main(["caption", clip, str(tmp_path)]) == 1
-    missing, folder = capsys.readouterr().err.splitlines()
+    folder, missing = capsys.readouterr().err.splitlines()
     assert missing.startswith(f"ugsd: {clip}: cannot be opened: No such file or directory")
-    assert folder == f"ugsd: {tmp_path}: is a folder: give the files in it"
+    assert folder == (
+        f"ugsd: {tmp_path}: holds no audio file: name the files themselves if they have other "
+        "endings"
+    )
 
 
 def test_key_without_verifier_is_reported(clip: str, capsys: pytest.CaptureFixture[str]) -> None:

@@ -19,6 +19,7 @@ from ugsd_sdk.cli import main
 from ugsd_sdk.drafter.scripted import ScriptedDrafter
 from ugsd_sdk.profile.profile import Profile
 from ugsd_sdk.reports.claims import RULES
+from ugsd_sdk.users.models import Models
 
 from tests.doubles.claimed_captions import ScriptedCaption, scripted_caption
 
@@ -45,7 +46,7 @@ def profiles(
         used.append(profile)
         return caption
 
-    monkeypatch.setattr(Captioner, "_drafter", lambda self: (drafter, None))
+    monkeypatch.setattr(Models, "_drafter_of", lambda *given: (drafter, None))
     monkeypatch.setattr(Captioner, "caption", scripted)
     return used
 

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import io
+import json
+import os
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -12,15 +15,20 @@ import pytest
 import soundfile
 from numpy.typing import NDArray
 from ugsd_privacy.output.plain_text import encodable
-from ugsd_sdk.captioner import Captioner
 from ugsd_sdk.cli import main
 from ugsd_sdk.drafter.scripted import ScriptedDrafter
+from ugsd_sdk.users.models import Models
 
 USER, CLIP = "ада", "наш.wav"
 COMMANDS: dict[str, list[str]] = {
     "caption": ["caption", CLIP, "--user", USER],
     "caption json": ["caption", "--json", CLIP, "--user", USER],
     "caption details": ["caption", "--json", "--details", CLIP, "--user", USER],
+    "caption csv": ["caption", "--format", "csv", CLIP],
+    "caption srt": ["caption", "--format", "srt", CLIP],
+    "caption to file": ["caption", CLIP, "--out", "вон.jsonl", "--user-from", "file"],
+    "caption to folder": ["caption", CLIP, "--format", "vtt", "--out", "вон/"],
+    "listen": ["listen", CLIP, "--user", USER],
     "caption of no file": ["caption", "нет.wav"],
     "log": ["audit", "show"],
     "log content": ["audit", "show", "--content"],
@@ -56,7 +64,7 @@ def used(
     """A home of a user with a Cyrillic name, from which a caption was sent."""
     with new_captioner(user=USER) as captioner:
         assert captioner.caption(voice, 16_000).unverified_reason is None
-    monkeypatch.setattr(Captioner, "_drafter", lambda self: (drafter, None))
+    monkeypatch.setattr(Models, "_drafter_of", lambda *given: (drafter, None))
     soundfile.write(tmp_path / CLIP, voice, 16_000)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("UGSD_LIMITS__TOKENS_PER_DAY", "100")
@@ -94,3 +102,40 @@ def test_asked_name_is_escaped(encoding: str, used: Path, monkeypatch: pytest.Mo
 class _Typed(io.StringIO):
     def isatty(self) -> bool:
         return True
+
+
+_ENVIRONMENTS = {
+    "ascii": {"PYTHONIOENCODING": "ascii"},
+    "cp1252": {"PYTHONIOENCODING": "cp1252"},
+    "C": {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"},
+    "dumb": {"TERM": "dumb", "COLUMNS": "20", "NO_COLOR": "1"},
+}
+_BUNDLED = Path(__file__).parents[3] / "sdk" / "ugsd_sdk" / "starter" / "clips"
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    [("text", "C"), ("text", "dumb"), ("jsonl", "ascii"), ("csv", "cp1252"), ("vtt", "C")],
+)
+def test_files_are_utf8_on_each_console(kind: str, name: str, tmp_path: Path) -> None:
+    clip = "на é 🎤.opus"
+    (tmp_path / clip).symlink_to(next(_BUNDLED.glob("*.opus")))
+    environment = os.environ | _ENVIRONMENTS[name]
+
+    def output(*options: str) -> bytes:
+        command = [sys.executable, "-m", "ugsd_sdk", "caption", "--format", kind, ".", *options]
+        done = subprocess.run(
+            command, cwd=tmp_path, env=environment, capture_output=True, check=False
+        )
+        assert (done.returncode, done.stderr) == (0, b"")
+        return done.stdout
+
+    printed = output()
+    if kind == "text":
+        assert b".opus" in printed
+        assert b"\x1b" not in printed
+        return
+    assert clip in (json.loads(printed)["path"] if kind == "jsonl" else printed.decode())
+    if kind == "csv":
+        assert output("--out", "out.csv") == b""
+        assert clip in (tmp_path / "out.csv").read_text("utf-8")

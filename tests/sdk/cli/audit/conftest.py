@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from ugsd_privacy.keys.log import LogKey
 from ugsd_sdk.captioner import Captioner
 from ugsd_sdk.drafter.scripted import ScriptedDrafter
+from ugsd_sdk.users.models import Models
 
 New = Callable[..., Captioner]
 
@@ -18,7 +19,7 @@ New = Callable[..., Captioner]
 @pytest.fixture(autouse=True)
 def _scripted(monkeypatch: pytest.MonkeyPatch, drafter: ScriptedDrafter) -> None:
     """The commands load a drafter that needs no weights."""
-    monkeypatch.setattr(Captioner, "_drafter", lambda self: (drafter, None))
+    monkeypatch.setattr(Models, "_drafter_of", lambda *given: (drafter, None))
 
 
 @pytest.fixture
