@@ -212,7 +212,9 @@ def _text(timeline: Timeline) -> str:
         channel = f"{one.channel}: " if one.channel else ""
         lines.append(f"  {clock(one.start_s):>7}  {channel}{one.text}")
     for channel in timeline.channels:
-        share = "" if channel.talk_share is None else f", {100 * channel.talk_share:.0f} % of the talk"
+        share = (
+            "" if channel.talk_share is None else f", {100 * channel.talk_share:.0f} % of the talk"
+        )
         lines.append(f"{channel.label}: {clock(channel.speech_s)} of speech{share}")
         lines.append(f"  {channel.summary}")
         lines += [f"  turning point at {point}" for point in channel.turning_points]

@@ -46,9 +46,7 @@ def summary(timed: list[Timed], *, is_one_speaker: bool = True) -> str:
         ({}, set()),
     ],
 )
-def test_the_end_is_compared_with_the_start(
-    changed: dict[str, float], expected: set[str]
-) -> None:
+def test_the_end_is_compared_with_the_start(changed: dict[str, float], expected: set[str]) -> None:
     found = from_start(Series.of(speech(["neutral"] * 30, **changed), is_one_speaker=True))
     assert {one.value for one in found} == expected
     assert expected <= {*SLOT_VALUES[Slot.PREVIOUS]}

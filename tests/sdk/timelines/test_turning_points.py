@@ -9,6 +9,7 @@ from ugsd_sdk.timelines.turning_points import SIGNIFICANCE, change_points, find_
 
 from tests.doubles.timed_captions import speech_of, steady_speech
 
+
 def series_of(emotions: list[str], pitch: list[float]) -> Series:
     rng = np.random.default_rng(1)
     count = len(emotions)
