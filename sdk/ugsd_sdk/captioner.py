@@ -264,7 +264,7 @@ class Captioner(CaptionerCalls):
         seed: int | None = None,
         **options: Any,
     ) -> Timeline:
-        from ugsd_sdk.timelines.recorder import make_timeline  # noqa: PLC0415  # heavy
+        from ugsd_sdk.timelines.recorder import make_timeline, window_detector  # noqa: PLC0415
         from ugsd_sdk.timelines.settings_identity import settings_identity  # noqa: PLC0415
 
         shared = CaptionOptions.checked(None, length, seed)
@@ -275,7 +275,7 @@ class Captioner(CaptionerCalls):
             caption_with=lambda profile, recording_id: self._utterance_captioner(
                 user, replace(shared, profile=profile, recording=recording_id)
             ),
-            detector=pipeline.detector,
+            detector=window_detector(pipeline.detector),
             user_profile=pipeline.user_profile,
             settings=settings_identity(pipeline.settings, pipeline.drafter.info, length, seed),
             call=call,

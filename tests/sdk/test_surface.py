@@ -55,7 +55,7 @@ EXPORTS = [
 ]
 ERRORS = (
     "AudioError AudioTooLong AudioTooShort BadSamples CallEnded CaptionCancelled CaptionTimeout "
-    "CaptionerClosed ConfigError EmptyAudio ModelError "
+    "CaptionerClosed CheckpointError ConfigError EmptyAudio ModelError "
     "ProfileError TransportError UgsdError UnreadableAudio VerifierMisbehaved "
     "VerifierMismatch VerifierRefused VerifierTimeout VerifierUnreachable VerifierUntrusted"
 )

@@ -209,8 +209,8 @@ def _text(timeline: Timeline) -> str:
     lines = [f"{timeline.path or 'recording'}: {clock(timeline.duration_s)}"]
     lines += [f"  {note.replace('_', ' ')}" for note in timeline.notes]
     for one in timeline.captions():
-        channel = f"{one.channel}: " if one.channel else ""
-        lines.append(f"  {clock(one.start_s):>7}  {channel}{one.text}")
+        voice = f"{one.channel}: " if one.channel else ""
+        lines.append(f"  {clock(one.start_s):>7}  {voice}{one.text}")
     for channel in timeline.channels:
         share = (
             "" if channel.talk_share is None else f", {100 * channel.talk_share:.0f} % of the talk"

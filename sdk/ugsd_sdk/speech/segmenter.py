@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import Protocol, TypeAlias
+from typing import Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -65,6 +65,7 @@ _EDGE_CONTEXT_SAMPLES = 80
 """Samples around an utterance that the level of its edges depends on."""
 
 
+@runtime_checkable
 class WindowDetector(Protocol):
     """Finds speech window by window, as
     :class:`~ugsd_sdk.speech.voice_activity.VoiceActivityDetector` does."""

@@ -1,4 +1,4 @@
-"""Timelines that are continued: after kills at many points, and from nothing else than their own."""
+"""Timelines that are continued after kills at many points, and from no checkpoint of another."""
 
 from __future__ import annotations
 

@@ -7,6 +7,7 @@ import csv
 import io
 import json
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
@@ -63,7 +64,7 @@ def test_each_channel_has_its_own_utterances(call: Timeline) -> None:
     order = [one.channel for one in call.captions()]
     assert order == ["left", "right"] * TURNS
     spans = sorted((one.start_s, one.end_s) for ch in call.channels for one in ch.utterances)
-    assert all(end < start for (_, end), (start, _) in zip(spans, spans[1:], strict=False))
+    assert all(end < start for (_, end), (start, _) in pairwise(spans))
     assert (left.talk_share or 0) + (right.talk_share or 0) == pytest.approx(1, abs=2e-3)
     assert left.speech_share == pytest.approx(left.speech_s / call.duration_s, abs=1e-3)
 
@@ -71,7 +72,8 @@ def test_each_channel_has_its_own_utterances(call: Timeline) -> None:
 def test_speakers_are_compared_with_themselves(call: Timeline) -> None:
     for channel in call.channels:
         clips = [one.caption.profile.num_clips for one in channel.utterances]
-        assert clips[0] == 0 and clips[-1] >= 1
+        assert clips[0] == 0
+        assert clips[-1] >= 1
 
 
 def test_channels_together_mix_speakers(captioner: Captioner) -> None:
@@ -128,10 +130,12 @@ def test_profiles_must_name_their_channel(captioner: Captioner) -> None:
 def test_a_named_user_has_the_profile_of_one_channel(captioner: Captioner) -> None:
     captioner.timeline(call_of(TURNS)[:, 0], 16_000, user="ada")
     learned = captioner.profile_of("ada")
-    assert learned is not None and learned.num_clips >= 1
+    assert learned is not None
+    assert learned.num_clips >= 1
     captioner.timeline(call_of(1), 16_000, user="ben")
     other = captioner.profile_of("ben")
-    assert other is not None and other.num_clips == 0
+    assert other is not None
+    assert other.num_clips == 0
 
 
 def test_progress_reaches_the_end(captioner: Captioner) -> None:
