@@ -64,6 +64,7 @@ EXPORTS = [
     "Slot",
     "SpeechStarted",
     "StreamGap",
+    "Timeline",
     "TransportError",
     "UgsdError",
     "Uncertainty",
@@ -74,8 +75,8 @@ EXPORTS = [
 ]
 ERRORS = (
     "AudioError AudioTooLong AudioTooShort BadSamples CallEnded CaptionCancelled "
-    "CaptionTimeout CaptionerClosed ConfigError EmptyAudio MicrophoneUnavailable ModelError "
-    "ProfileError StreamSourceError TransportError UgsdError UnreadableAudio "
+    "CaptionTimeout CaptionerClosed CheckpointError ConfigError EmptyAudio MicrophoneUnavailable "
+    "ModelError ProfileError StreamSourceError TransportError UgsdError UnreadableAudio "
     "VerifierMisbehaved VerifierMismatch VerifierRefused VerifierTimeout VerifierUnreachable "
     "VerifierUntrusted WrongType"
 )

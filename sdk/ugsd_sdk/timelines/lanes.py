@@ -103,7 +103,9 @@ class Lane:
 
     def _head(self, drawing: Drawing) -> None:
         channel = self.channel
-        share = "" if channel.talk_share is None else f"{100 * channel.talk_share:.0f} % of the talk, "
+        share = (
+            "" if channel.talk_share is None else f"{100 * channel.talk_share:.0f} % of the talk, "
+        )
         drawing.coloured_text((LEFT - 80, self.top + 12), [
             (plain_line(channel.label, most=24), "ink"),
             (f"   {share}{clock(channel.speech_s)} of speech, "
