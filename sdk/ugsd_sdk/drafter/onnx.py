@@ -36,6 +36,7 @@ from ugsd_privacy.forks import call_in_children, keep_for_good
 
 from ugsd_sdk.attributes.plan import plan_for
 from ugsd_sdk.attributes.slots import EMOTIONS
+from ugsd_sdk.calls.core_slots import CORE_SLOTS
 from ugsd_sdk.drafter import ConditionedClip, DrafterInfo
 from ugsd_sdk.drafter.bundle import (
     AUDIO_ENCODER_GRAPH,
@@ -111,6 +112,12 @@ class OnnxDrafter:
 
     def encode(
         self, speech: Iterable[NDArray[np.float32]], profile: SpeakerProfile = EMPTY_PROFILE
+    ) -> ConditionedClip:
+        with CORE_SLOTS.held():
+            return self._encoded(speech, profile)
+
+    def _encoded(
+        self, speech: Iterable[NDArray[np.float32]], profile: SpeakerProfile
     ) -> ConditionedClip:
         embeddings: list[NDArray[np.float32]] = []
         lengths: list[int] = []
