@@ -28,6 +28,7 @@ import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -82,6 +83,7 @@ class OnnxDrafter:
         self.bundle = DrafterBundle(Path(folder))
         """The model's folder."""
         self._threads = threads
+        self._loading = Lock()
         self._loaded: _Loaded | None = None
         self._was_loaded = False
         """Whether this is a forked process whose parent had loaded the drafter."""
@@ -96,15 +98,20 @@ class OnnxDrafter:
 
         Raises :class:`ModelError` if they are missing or damaged.
         """
-        if self._loaded is None:
-            self._loaded, self._was_loaded = _Loaded(self.bundle, self._threads), False
-            _logger.info("drafter %s; licence: %s", self.info.name, self.info.licence)
+        if self._loaded is not None:
+            return
+        with self._loading:
+            if self._loaded is None:
+                loaded = _Loaded(self.bundle, self._threads)
+                _logger.info("drafter %s; licence: %s", loaded.info.name, loaded.info.licence)
+                self._loaded, self._was_loaded = loaded, False
 
     def close(self) -> None:
         self._loaded, self._was_loaded = None, False
 
     def _forget_in_child(self) -> None:
         """Drop the sessions, which may wait for threads of the parent; the child loads its own."""
+        self._loading = Lock()  # a thread of the parent may have held the other one
         loaded, self._loaded = self._loaded, None
         self._was_loaded = loaded is not None
         if loaded is not None:
@@ -199,9 +206,10 @@ class OnnxDrafter:
     def _model(self) -> _Loaded:
         if self._was_loaded:
             self.load()
-        if self._loaded is None:
+        loaded = self._loaded
+        if loaded is None:
             raise ModelError("the drafter is not loaded: call load() first")
-        return self._loaded
+        return loaded
 
 
 def _given(clip: ConditionedClip, emotion: str) -> ConditionedClip:
