@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from threading import Lock
@@ -24,16 +25,20 @@ from ugsd_sdk.decoding.policy import Policy
 from ugsd_sdk.decoding.uncertainty import Uncertainty
 from ugsd_sdk.drafter import Drafter
 from ugsd_sdk.drafter.bundle import STARTER
-from ugsd_sdk.errors import CaptionerClosed, ConfigError
-from ugsd_sdk.pipeline import CaptionPipeline
+from ugsd_sdk.errors import CaptionerClosed
+from ugsd_sdk.pipeline import CaptionOptions, CaptionPipeline, UtteranceCaptioner
 from ugsd_sdk.profile.profile import Profile
 from ugsd_sdk.profile.user_profile import UserProfile
 from ugsd_sdk.settings.config import ANONYMOUS, Settings
 from ugsd_sdk.speech.reader import Meter, SpeechDetector
+from ugsd_sdk.speech.spans import SAMPLE_RATE
 from ugsd_sdk.users.models import Models
 from ugsd_sdk.users.user_pipelines import UserPipelines
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from ugsd_sdk.connection.endpoints import EmbeddedEndpoint, PinnedEndpoint
     from ugsd_sdk.connection.session import PairIdentity
     from ugsd_sdk.connection.verifier_connection import VerifierConnection
@@ -182,21 +187,22 @@ class Captioner:
         :class:`ConfigError`, :class:`CaptionTimeout` after ``timeout_s`` seconds, but no error of
         the network.
         """
-        if not (profile is None or isinstance(profile, Profile)):
-            raise TypeError(f"profile must be a Profile, not {type(profile).__name__}")
-        if not (seed is None or (isinstance(seed, int) and seed >= 0)):
-            raise ConfigError(f"seed must be a whole number of at least 0, not {seed!r}")
-        wanted = None if length is None else _length(length)
+        options = CaptionOptions.checked(profile, length, seed)
         with self._captioning(user) as (pipeline, load_s):
-            return pipeline.caption(
-                clip,
-                sample_rate,
-                call=Call(timeout_s),
-                profile=profile,
-                length=wanted,
-                seed=seed,
-                load_s=load_s,
-            )
+            return pipeline.caption(clip, sample_rate, options, Call(timeout_s), load_s=load_s)
+
+    def _utterance_captioner(self, user: str | None, options: CaptionOptions) -> UtteranceCaptioner:
+        """Return what captions the utterances of a stream or recording of ``user``, as ``options``
+        says: mono samples (n,) at 16 kHz."""
+
+        def caption(
+            samples: NDArray[np.float32], *, is_draft: bool = False, call: Call | None = None
+        ) -> Caption:
+            with self._captioning(user) as (pipeline, load_s):
+                one = replace(options, is_draft=is_draft)
+                return pipeline.caption(samples, SAMPLE_RATE, one, call or Call(), load_s=load_s)
+
+        return caption
 
     def close(self) -> None:
         """Free the model, close the connections and end the embedded verifier. May be repeated.
@@ -359,13 +365,6 @@ class _Loaded:
             connect_timeout_s=settings.verifier.connect_timeout_s,
             circuit=self._circuit,
         )
-
-
-def _length(length: str) -> CaptionLength:
-    try:
-        return CaptionLength(length)
-    except ValueError:
-        raise ConfigError(f"length must be {', '.join(CaptionLength)}, not {length!r}") from None
 
 
 def _pair_identity(drafter: Drafter) -> PairIdentity:

@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass, replace
 from itertools import chain
 from time import monotonic
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -61,7 +61,7 @@ if TYPE_CHECKING:
     from ugsd_sdk.decoding.budget_pacing import BudgetPacer
     from ugsd_sdk.home import UserEgress
 
-__all__ = ["CaptionPipeline"]
+__all__ = ["CaptionOptions", "CaptionPipeline", "UtteranceCaptioner"]
 
 _STORING_S = 0.5
 """How long a caption waits to store what it can do without: profile and decisions."""
@@ -80,17 +80,52 @@ _WRITTEN = (TokenSource.CORRECTED, TokenSource.CONTINUED)
 
 
 @dataclass(frozen=True)
-class _Wish:
-    """What a caller asks of one caption."""
+class CaptionOptions:
+    """What a caption shall be, apart from its clip."""
+
+    profile: Profile | None = None
+    """The speaker's, instead of that of the user."""
+    length: CaptionLength | None = None
+    """Instead of that of the settings."""
+    seed: int | None = None
+    """Instead of that of the settings."""
+    is_draft: bool = False
+    """Whether the caption is made on the device alone and changes no profile."""
+    recording: bytes | None = None
+    """What identifies the recording that the clip is a part of, in 16 bytes."""
+
+    @classmethod
+    def checked(
+        cls, profile: Profile | None, length: CaptionLength | str | None, seed: int | None
+    ) -> CaptionOptions:
+        """Return an application's options. Raises :class:`TypeError` and :class:`ConfigError`."""
+        if not (profile is None or isinstance(profile, Profile)):
+            raise TypeError(f"profile must be a Profile, not {type(profile).__name__}")
+        if not (seed is None or (isinstance(seed, int) and seed >= 0)):
+            raise ConfigError(f"seed must be a whole number of at least 0, not {seed!r}")
+        return cls(profile, None if length is None else _length(length), seed)
+
+
+@dataclass(frozen=True)
+class _Request:
+    """A caption that is being made: what was asked, with the settings filled in."""
 
     path: str | None
     length: CaptionLength
     seed: int
+    options: CaptionOptions
     call: Call
     load_s: float
-    """How long loading took, if this is the captioner's first caption."""
-    is_draft: bool
-    recording: bytes | None
+
+
+class UtteranceCaptioner(Protocol):
+    """Captions the utterances of one stream or recording."""
+
+    def __call__(
+        self, samples: NDArray[np.float32], *, is_draft: bool = False, call: Call | None = None
+    ) -> Caption:
+        """Caption mono ``samples`` (n,) at 16 kHz. A draft is made on the device alone, and changes
+        no profile. Raises as :meth:`~ugsd_sdk.captioner.Captioner.caption` does."""
 
 
 class CaptionPipeline:
@@ -148,50 +183,43 @@ class CaptionPipeline:
         self,
         clip: Clip,
         sample_rate: float | None,
-        *,
+        options: CaptionOptions,
         call: Call,
-        profile: Profile | None,
-        length: CaptionLength | None,
-        seed: int | None,
+        *,
         load_s: float = 0.0,
-        is_draft: bool = False,
-        recording: bytes | None = None,
     ) -> Caption:
         """Return the caption of a clip: see :meth:`~ugsd_sdk.captioner.Captioner.caption`.
 
-        A draft is made on the device alone and changes no profile. ``load_s`` is how long loading
-        took, if this caption shall report it. ``recording`` identifies the recording that the clip
-        is a part of, in 16 bytes.
+        ``load_s`` is how long loading took, if this caption shall report it.
         """
         started_s = monotonic()
         settings = self.settings
-        wish = _Wish(
+        request = _Request(
             escaped_path(clip) if isinstance(clip, (str, os.PathLike)) else None,
-            settings.length if length is None else length,
-            settings.seed if seed is None else seed,
+            settings.length if options.length is None else options.length,
+            settings.seed if options.seed is None else options.seed,
+            options,
             call,
             load_s,
-            is_draft,
-            recording,
         )
         call.check()
         reader = SpeechReader(read_pieces(clip, sample_rate), self.detector, self._meter())
         pieces = iter(reader)
         first = next(pieces, None)
         if first is None:
-            return self._without_speech(wish, reader, started_s)
-        chosen = self.user_profile if profile is None else profile
-        with _turn(chosen, wish), ExitStack() as closing:
+            return self._without_speech(request, reader, started_s)
+        chosen = self.user_profile if options.profile is None else options.profile
+        with _turn(chosen, request), ExitStack() as closing:
             used = self._clip_profile(chosen)
-            exchange = self._exchange(wish)
+            exchange = self._exchange(request)
             if exchange is not None:
                 closing.callback(exchange.close)
             speech = chain([first], pieces)
-            return self._with_speech(wish, reader, speech, used, exchange, started_s)
+            return self._with_speech(request, reader, speech, used, exchange, started_s)
 
     def _with_speech(
         self,
-        wish: _Wish,
+        request: _Request,
         reader: SpeechReader,
         speech: Iterator[NDArray[np.float32]],
         used: ClipProfile,
@@ -214,7 +242,7 @@ class CaptionPipeline:
             previous=used.previous(match),
             now_s=monotonic(),
         )
-        plan = described.plan(wish.length, _wording_of(reader.speech, wish.seed))
+        plan = described.plan(request.length, _wording_of(reader.speech, request.seed))
         encoded_s = monotonic()
         policy = self._policy_for(conditioned, used, exchange)
         decoder = self._decoder(replace(conditioned, plan=plan), exchange, policy)
@@ -222,15 +250,15 @@ class CaptionPipeline:
         gender = gender_from(femininity) if self.settings.gender else None
         receipts = () if exchange is None else exchange.receipts()
         change = ProfileChange.NONE
-        if not wish.is_draft:
+        if not request.options.is_draft:
             change = self._add(used, replace(conditioned, voice=voice), described, exchange)
         caption_id = self._record_decisions(finished, exchange)
         attributes = _worded(described, plan, finished, drafter.info.slot_table)
         return Caption(
-            path=wish.path,
+            path=request.path,
             text=text_of(finished, drafter, gender),
-            length=wish.length,
-            seed=wish.seed,
+            length=request.length,
+            seed=request.seed,
             attributes=attributes,
             confidence=attributes.joint_confidence(),
             audio_quality=reader.meter.notes(),
@@ -239,7 +267,7 @@ class CaptionPipeline:
             tokens=tokens_of(finished, drafter, gender),
             profile=CaptionProfile.of(used, conditioned, change),
             usage=self._usage(finished, exchange),
-            latency_ms=_latency(wish.load_s, started_s, encoded_s, draft_s, exchange),
+            latency_ms=_latency(request.load_s, started_s, encoded_s, draft_s, exchange),
             receipts=receipts,
             unverified_reason=self._unverified_reason(exchange, finished),
             id=caption_id,
@@ -297,24 +325,24 @@ class CaptionPipeline:
         has_noise = self.settings.sigma is not None
         return usage_of(finished, exchange, self.limits.delta, has_noise=has_noise)
 
-    def _without_speech(self, wish: _Wish, reader: SpeechReader, started_s: float) -> Caption:
+    def _without_speech(self, request: _Request, reader: SpeechReader, started_s: float) -> Caption:
         """Return the caption of a recording that holds no voice. In constant shape a cover frame is
         sent, as for any caption; otherwise nothing."""
         is_constant = self.settings.traffic_shape is TrafficShape.CONSTANT
-        exchange = self._exchange(wish) if is_constant else None
+        exchange = self._exchange(request) if is_constant else None
         with ExitStack() as closing:
             if exchange is not None:
                 closing.callback(exchange.close)
                 exchange.send_cover_if_due()
             sent = None if exchange is None else exchange.caption_id
             return Caption(
-                path=wish.path,
+                path=request.path,
                 text=NO_SPEECH,
-                length=wish.length,
-                seed=wish.seed,
+                length=request.length,
+                seed=request.seed,
                 speech=CaptionSpeech.of(reader.speech),
                 usage=self._usage(Finished((), DecodingCounts.none()), exchange),
-                latency_ms=_latency(wish.load_s, started_s, monotonic(), 0.0, exchange),
+                latency_ms=_latency(request.load_s, started_s, monotonic(), 0.0, exchange),
                 receipts=() if exchange is None else exchange.receipts(),
                 id=None if sent is None else sent.hex(),
             )
@@ -376,9 +404,9 @@ class CaptionPipeline:
             return BudgetView()
         return budget_of(exchange, self._user_egress, self.limits, self._pacer)
 
-    def _exchange(self, wish: _Wish) -> Exchange | None:
+    def _exchange(self, request: _Request) -> Exchange | None:
         """Return the exchange of a new caption, or ``None`` without a verifier and for a draft."""
-        if self.links is None or wish.is_draft:
+        if self.links is None or request.options.is_draft:
             return None
         from ugsd_sdk.connection.exchange import Exchange  # noqa: PLC0415  # heavy
 
@@ -415,11 +443,18 @@ class CaptionPipeline:
                 closing.callback(self.links.close)
 
 
-def _turn(profile: Profile | None, wish: _Wish) -> AbstractContextManager[None]:
+def _turn(profile: Profile | None, request: _Request) -> AbstractContextManager[None]:
     """Return what a caption holds that may change ``profile``, since it sees all earlier ones."""
-    if profile is None or profile.is_frozen or wish.is_draft:
+    if profile is None or profile.is_frozen or request.options.is_draft:
         return nullcontext()
-    return wish.call.holding(profile.turn)
+    return request.call.holding(profile.turn)
+
+
+def _length(length: str) -> CaptionLength:
+    try:
+        return CaptionLength(length)
+    except ValueError:
+        raise ConfigError(f"length must be {', '.join(CaptionLength)}, not {length!r}") from None
 
 
 def _wording_of(speech: Speech, seed: int) -> str:

@@ -22,7 +22,9 @@ from ugsd_privacy.keys.owner import OwnerKey
 from ugsd_privacy.ledger import Ledger
 from ugsd_sdk.caption import Caption
 from ugsd_sdk.captioner import Captioner
+from ugsd_sdk.connection import circuit as circuit_module
 from ugsd_sdk.connection import verifier_connection as link_module
+from ugsd_sdk.connection.circuit import FAILURES_TO_OPEN, Circuit
 from ugsd_sdk.connection.link_state import LinkState
 from ugsd_sdk.decoding.policy import AlwaysEscalate
 from ugsd_sdk.errors import TransportError
@@ -43,7 +45,7 @@ SHARE = 1.1
 """Of its deadline, a caption may wait so much."""
 UNREACHABLE, MISBEHAVED, DEADLINE = "verifier_unreachable", "verifier_misbehaved", "deadline"
 CIRCUIT = "circuit_open"
-FEW = link_module.FAILURES_TO_OPEN
+FEW = FAILURES_TO_OPEN
 HANDSHAKE_BYTES = 2600
 """More than a device sends for its handshake, and less than with a question in addition."""
 BETWEEN = {"round_trip_s": 0.05}
@@ -223,7 +225,7 @@ def test_offline_verifier_costs_nothing(device: Device) -> None:
 def test_flapping_network_costs_few_captions_their_deadline(
     device: Device, link: FaultyLink, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(link_module, "_FIRST_BACK_OFF_S", 0.05)
+    monkeypatch.setitem(Circuit.__init__.__kwdefaults__, "first_back_off_s", 0.05)
     device.open(link.url)
     device.connect()
     link.flap(up_s=0.4, down_s=0.3)
@@ -244,7 +246,7 @@ def test_silent_verifier_costs_few_captions_their_deadline(
 ) -> None:
     """A verifier that connects and never answers: without the circuit breaker, each new session
     costs another caption its deadline."""
-    monkeypatch.setattr(link_module, "FAILURES_TO_OPEN", failures_to_open)
+    monkeypatch.setattr(circuit_module, "FAILURES_TO_OPEN", failures_to_open)
     monkeypatch.setattr(link_module, "_LATE_ANSWER_TIMEOUT_S", 0.0)
     link.swallow_after(HANDSHAKE_BYTES)
     device.open(link.url)
@@ -256,7 +258,7 @@ def test_silent_verifier_costs_few_captions_their_deadline(
         caption = device.caption()
         reasons.append(why_of(caption.unverified_reason))
         if connection.state is LinkState.BACKING_OFF:
-            connection._retry_at_s = 0.0
+            connection._circuit.retry_at_s = 0.0
         if reasons.count(DEADLINE) > 2 * FEW or reasons[-2:] == [CIRCUIT] * 2:
             break
     asked = sum(caption.usage.num_frames for caption in device.captions)

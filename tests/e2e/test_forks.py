@@ -110,7 +110,7 @@ def test_parents_locks_do_not_block_the_child(captioner: Captioner, voice: Voice
     session = link._session
     assert session is not None
     connection = session.transport._connection  # type: ignore[attr-defined]
-    with captioner._lock, link._lock, connection._changed:
+    with captioner._loading, link._lock, connection._changed:
         result = in_child(lambda: [outcome_of(captioner, voice), captioner.close()])
     started_s = time.monotonic()
     assert result() == [[None, 5], None]

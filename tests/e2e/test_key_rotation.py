@@ -58,12 +58,16 @@ class Device:
         folder.mkdir()
         self.manifest = folder / "verifier.manifest"
         self.update(operator)
-        self.captioner = Captioner(
+        self.url, self.pin = url, f"{operator.root}.pin"
+        self.captioner = self._new_captioner()
+
+    def _new_captioner(self) -> Captioner:
+        return Captioner(
             ScriptedDrafter(seed=3, vocabulary_size=400),
-            verifier=url,
-            verifier_root=f"{operator.root}.pin",
+            verifier=self.url,
+            verifier_root=self.pin,
             verifier_manifest=self.manifest,
-            home=folder / "home",
+            home=self.folder / "home",
             policy=AlwaysEscalate(),
             config=PATIENT,
         )
@@ -74,8 +78,8 @@ class Device:
     def reconnect(self, url: str | None = None) -> None:
         """Close the connection, if there is one, and connect again."""
         self.captioner.close()
-        if url is not None:
-            self.captioner._given_verifier = url
+        self.url = url or self.url
+        self.captioner = self._new_captioner()
         self.captioner.wait_until_connected(10)
 
     @property

@@ -32,7 +32,7 @@ from ugsd_sdk.decoding.policy import (
     KeepLocal,
 )
 from ugsd_sdk.drafter.scripted import ScriptedDrafter
-from ugsd_sdk.errors import AudioError, ConfigError
+from ugsd_sdk.errors import AudioError, CaptionerClosed, ConfigError
 from ugsd_sdk.settings.config import Settings
 
 from tests.doubles.reasons import why_of
@@ -265,13 +265,16 @@ def test_load_time_is_reported_by_first_caption(
     assert unloaded.total >= unloaded.load >= 50
 
 
-def test_captioner_can_be_reused_after_closing(new_captioner: New, voice: Voice) -> None:
+def test_closed_captioner_stays_closed(new_captioner: New, voice: Voice) -> None:
     captioner = new_captioner()
     captioner.caption(voice, 16_000)
     captioner.close()
     captioner.close()
-    assert captioner.caption(voice, 16_000).unverified_reason is None
-    captioner.close()
+    for use in (captioner.load, captioner.profile_of, lambda: captioner.caption(voice, 16_000)):
+        with pytest.raises(CaptionerClosed, match="create another"):
+            use()
+    with pytest.raises(CaptionerClosed), captioner:
+        pass
 
 
 def test_every_sent_token_is_reported_or_replaced(

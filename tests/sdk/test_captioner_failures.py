@@ -179,6 +179,7 @@ def test_rolled_back_log_blocks_sending(
     captioner.caption(voice, 16_000)
     if not running:
         captioner.close()
+        captioner = new_captioner()
     with closing(sqlite3.connect(tmp_path / "home" / "ledger" / "ledger.sqlite3")) as db:
         for table in ("charges", "leaves", "nodes"):
             db.execute(f"DELETE FROM {table}")
@@ -199,11 +200,12 @@ def test_rewritten_log_blocks_sending(
     captioner.caption(voice, 16_000)
     if not running:
         captioner.close()
+        captioner = new_captioner()
     with closing(sqlite3.connect(tmp_path / "home" / "ledger" / "ledger.sqlite3")) as db:
         db.execute("UPDATE nodes SET hash = zeroblob(32) WHERE level > 0")
         db.commit()
     captioner.caption(voice, 16_000)  # a running captioner notices when it signs
-    captioner._pipeline().links.first._circuit.retry_at_s = 0.0
+    captioner._pipeline().links.first._own.retry_at_s = 0.0
     frames = len(fake.frames)
     with captioner:
         caption = captioner.caption(voice, 16_000)

@@ -19,6 +19,7 @@ from ugsd_sdk.drafter.scripted import ScriptedDrafter
 from ugsd_sdk.errors import TransportError, VerifierTimeout, VerifierUnreachable
 from ugsd_sdk.settings.config import Settings, VerifierSettings
 from ugsd_sdk.transport.memory import MemoryTransport
+from ugsd_sdk.users.models import Models
 
 from tests.doubles.reasons import why_of
 
@@ -122,14 +123,15 @@ def test_connect_timeout_includes_other_threads(
 ) -> None:
     fake.answer = lambda block: None
     transport = Silent(fake.transport(), connects=True)
-    captioner = new_captioner(verifier=lambda: transport, config=PATIENT)
+    one = PATIENT.verifier.model_copy(update={"connections_per_user": 1})
+    captioner = new_captioner(verifier=lambda: transport, config=Settings(verifier=one))
     captioner.wait_until_connected(10)
     transport.waiting.clear()
     captioning = threading.Thread(target=lambda: captioner.caption(voice, 16_000), daemon=True)
     captioning.start()
     assert transport.waiting.wait(10)
     started_s = time.monotonic()
-    with pytest.raises(VerifierTimeout, match="other threads"):
+    with pytest.raises(VerifierTimeout, match="other captions of this user"):
         captioner.wait_until_connected(0.2)
     assert time.monotonic() - started_s < 1.9
     captioner.close()
@@ -145,10 +147,8 @@ def test_close_during_loading_leaves_nothing_loaded(monkeypatch: pytest.MonkeyPa
             within.set()
             go_on.wait(20)
 
-        def close(self) -> None:
-            closed.append(self)
-
     captioner = Captioner(Slow())
+    monkeypatch.setattr(Models, "close", lambda self: closed.append("models"))
     loading = threading.Thread(target=captioner.load, daemon=True)
     loading.start()
     assert within.wait(10)

@@ -117,7 +117,7 @@ class DraftSession(Protocol):
 
 
 class Drafter(Protocol):
-    """A model that drafts captions of clips."""
+    """A model that drafts captions of clips. Threads call it at once, each with its own clip."""
 
     @property
     def info(self) -> DrafterInfo:

@@ -69,6 +69,8 @@ class UserPipelines:
                 self._num_captions[user] -= 1
                 if not self._num_captions[user]:
                     del self._num_captions[user]
+                if user in self._pipelines:
+                    self._pipelines.move_to_end(user)
                 surplus = self._surplus()
                 self._condition.notify_all()
             with ExitStack() as closing:

@@ -117,7 +117,7 @@ def test_jitter_is_random_by_default(tmp_path: Path, clock: Clock) -> None:
     assert _DRAWN is random.random
     links = [new_link(tmp_path, nobody) for _ in range(8)]
     for link in links:
-        link._jitter = _DRAWN
+        link._circuit._jitter = _DRAWN
     assert len({delays(link, clock, 1)[0] for link in links}) == 8
 
 
@@ -216,7 +216,7 @@ def test_waiting_until_connected_ends_the_delay(new_captioner: New, fake: Any) -
     with new_captioner() as captioner:
         captioner.wait_until_connected()
         link = link_of(captioner)
-        link._first_back_off_s = 300.0
+        link._circuit._first_back_off_s = 300.0
         for _ in range(FAILURES_TO_OPEN):
             link.drop(GONE)
         captioner.wait_until_connected(10)
@@ -233,7 +233,7 @@ def test_refusals_open_the_circuit_unless_shape_is_constant(
     with new_captioner(config=Settings(traffic_shape=shape)) as captioner:
         captioner.wait_until_connected()
         link = link_of(captioner)
-        link._first_back_off_s = 300.0
+        link._circuit._first_back_off_s = 300.0
         reasons = [
             why_of(captioner.caption(voice, 16_000).unverified_reason)
             for _ in range(FAILURES_TO_OPEN + 1)
@@ -255,13 +255,13 @@ def test_silent_verifier_is_asked_a_few_times(
 ) -> None:
     """A verifier that connects and never answers: the circuit breaker stops asking it for a while,
     and without it every new session costs another caption its deadline."""
-    monkeypatch.setattr(link_module, "FAILURES_TO_OPEN", failures_to_open)
+    monkeypatch.setattr(circuit_module, "FAILURES_TO_OPEN", failures_to_open)
     monkeypatch.setattr(link_module, "_LATE_ANSWER_TIMEOUT_S", -1.0)
     fake.answer = lambda block: None
     with new_captioner() as captioner:
         captioner.wait_until_connected()
         link = link_of(captioner)
-        link._jitter = lambda: 0.99
+        link._circuit._jitter = lambda: 0.99
         for _ in range(20):
             if link.state is LinkState.BACKING_OFF:
                 clock.now_s = link._circuit.retry_at_s

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from ugsd_privacy.protocol import channel as channel_module
 from ugsd_privacy.protocol.channel import ServerChannel
 from ugsd_sdk.captioner import Captioner
+from ugsd_sdk.connection.circuit import Circuit
 from ugsd_sdk.decoding.events import TokenSource
 from ugsd_sdk.errors import VerifierMismatch, VerifierUnreachable
 from ugsd_sdk.transport.memory import MemoryTransport
@@ -106,10 +107,9 @@ def test_connection_lost_during_caption_sends_nothing_more(
 def test_reconnects_after_verifier_misbehaved(
     new_captioner: New, fake: Any, voice: Voice, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ugsd_sdk.connection.verifier_connection._FIRST_BACK_OFF_S", 0.0)
+    monkeypatch.setitem(Circuit.__init__.__kwdefaults__, "first_back_off_s", 0.0)
     honest, fake.answer = fake.answer, lambda block: b"garbage"
     with new_captioner() as captioner:
-        captioner._load().link._first_back_off_s = 0.0
         assert why_of(captioner.caption(voice, 16_000).unverified_reason) == "verifier_misbehaved"
         fake.answer = honest
         assert captioner.caption(voice, 16_000).unverified_reason is None
@@ -171,6 +171,6 @@ def test_each_wait_raises_a_new_error(new_captioner: New) -> None:
         raised = []
         for _ in range(2):
             with pytest.raises(VerifierUnreachable, match="nobody there") as refused:
-                captioner._load().link.session(5)  # type: ignore[union-attr]
+                captioner._pipeline().links.first.session(5)  # type: ignore[union-attr]
             raised.append(refused.value)
     assert raised[0] is not raised[1]

@@ -175,10 +175,10 @@ def test_passed_profile_replaces_the_users(new_captioner: New, tmp_path: Path) -
     with new_captioner() as captioner:
         for take in range(4):
             caption = ask(captioner, BEN, take=take, profile=profile)
-        assert captioner.profile is not None
-        assert captioner.profile.num_clips == 0
+        assert captioner.profile_of() is not None
+        assert captioner.profile_of().num_clips == 0
         assert ask(captioner, ADA).profile.num_clips == 0
-        assert captioner.profile.num_clips == 1
+        assert captioner.profile_of().num_clips == 1
     assert caption.unverified_reason is None
     assert profile.num_clips == 4
 

@@ -162,7 +162,7 @@ def test_unnamed_users_never_share_a_profile(
     assert reasons(captioner, CLIPS[:5]) == ["no_profile"] * 5
     assert fake.blocks == []
     assert not profiles.exists()
-    assert Captioner(ScriptedDrafter(profiles=True)).profile is None
+    assert Captioner(ScriptedDrafter(profiles=True)).profile_of() is None
 
 
 def test_unnamed_users_may_send_without_enrolment(new_captioner: New) -> None:
@@ -181,7 +181,7 @@ def test_running_captioner_forgets_a_deleted_profile(new_captioner: New, profile
     with new_captioner() as captioner:
         for clip in CLIPS[:4]:
             captioner.caption(clip, 16_000)
-        captioner.profile.freeze()
+        captioner.profile_of().freeze()
         assert captioner.caption(CLIPS[4], 16_000).profile.use == "used"
         assert delete_profile(profiles, "ada")
         caption = captioner.caption(CLIPS[5], 16_000)
