@@ -132,7 +132,8 @@ def budget_of(
         if pacer is None:
             return None
         try:
-            return pacer.quote(question, standing(pacer.last_row))
+            last_row = pacer.last_row
+            return pacer.quote(question, standing(last_row), after=last_row)
         except PrivacyError:
             return None
 

@@ -11,13 +11,16 @@ if TYPE_CHECKING:
 __all__ = ["onnx_session"]
 
 _LOG_ERRORS = 3
+_NO_TELEMETRY = "ORT_DISABLE_TELEMETRY"
 
 
 def onnx_session(graph: bytes, *, threads: int = 1) -> onnxruntime.InferenceSession:
     """Load ``graph`` for the CPU on ``threads`` threads. Raises what ONNX Runtime raises."""
     # Builds from 1.29 on report usage unless this is set before they are loaded; a host app may
     # bring one although our requirements do not.
-    os.environ["ORT_DISABLE_TELEMETRY"] = "1"
+    # Not set again: other threads may read the environment meanwhile, in C and without a lock.
+    if os.environ.get(_NO_TELEMETRY) != "1":
+        os.environ[_NO_TELEMETRY] = "1"
     import onnxruntime  # noqa: PLC0415  # heavy
 
     options = onnxruntime.SessionOptions()

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from threading import Lock
 from typing import NamedTuple
 
 import numpy as np
@@ -56,10 +57,12 @@ class CapPrice(NamedTuple):
 class BudgetPacer:
     """Quotes prices for one user's questions, and remembers those of the journal.
 
-    Each standing that it is given has the questions after ``last_row``.
+    Each standing that it is given has the questions after ``last_row``. Threads may share it.
     """
 
     def __init__(self) -> None:
+        self._lock = Lock()
+        """Guards all attributes below."""
         self._forget()
 
     def _forget(self) -> None:
@@ -71,26 +74,36 @@ class BudgetPacer:
         self._by_hour: Counter[int] = Counter()
         self._first_s: float | None = None
 
-    def quote(self, question: Question, standing: BudgetStanding) -> Quote:
-        """Return the quote for ``question``."""
-        self._add(standing)
-        caps = self._window_caps(standing)
-        return quote_of(question, caps, self._prices(caps, [question]))
+    def quote(
+        self, question: Question, standing: BudgetStanding, *, after: int | None = None
+    ) -> Quote:
+        """Return the quote for ``question``.
+
+        ``after`` is ``last_row`` as it was when ``standing`` was read: if another thread has added
+        questions since, those of ``standing`` are left to the next quote, so that none counts
+        twice.
+        """
+        with self._lock:
+            if after in (None, self.last_row):
+                self._add(standing)
+            caps = self._window_caps(standing)
+            return quote_of(question, caps, self._prices(caps, [question]))
 
     def prices(self, standing: BudgetStanding) -> list[CapPrice]:
         """Return the current price of each cap that has one."""
-        self._add(standing)
-        caps = self._window_caps(standing)
-        mean_cost = self._costs.mean(axis=0) if len(self._costs) else np.zeros(len(MEASURES))
-        return [
-            CapPrice(
-                one.cap,
-                one.remaining,
-                one.expected,
-                float(price * mean_cost[MEASURES.index(one.cap.measure)]),
-            )
-            for one, price in zip(caps, self._prices(caps), strict=True)
-        ]
+        with self._lock:
+            self._add(standing)
+            caps = self._window_caps(standing)
+            mean_cost = self._costs.mean(axis=0) if len(self._costs) else np.zeros(len(MEASURES))
+            return [
+                CapPrice(
+                    one.cap,
+                    one.remaining,
+                    one.expected,
+                    float(price * mean_cost[MEASURES.index(one.cap.measure)]),
+                )
+                for one, price in zip(caps, self._prices(caps), strict=True)
+            ]
 
     def _add(self, standing: BudgetStanding) -> None:
         found = standing.questions

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from threading import Lock
 from time import monotonic
 
 from ugsd_privacy.protocol.messages import Disclosure
@@ -30,7 +31,7 @@ answer would otherwise be the last."""
 
 
 class Pace:
-    """The measured times of one captioner. All are in seconds."""
+    """The measured times of one user's captions, in seconds. Threads may share it."""
 
     def __init__(
         self,
@@ -40,6 +41,8 @@ class Pace:
         """``round_trip_s`` returns the round trip to the verifier as it was measured without a
         question; ``None`` if it is not known."""
         self._round_trip_s, self._clock = round_trip_s, clock
+        self._lock = Lock()
+        """Guards all attributes below; nobody waits or measures while holding it."""
         self._answered_at_s = 0.0
         """When the last answer was recorded."""
         self._step: SmoothedTime | None = None
@@ -56,47 +59,55 @@ class Pace:
     @property
     def step_s(self) -> float | None:
         """Time to draft one token; ``None`` before the first."""
-        return None if self._step is None else self._step.expected_s
+        step = self._step
+        return None if step is None else step.expected_s
 
     @property
     def answer_s(self) -> float | None:
         """Expected time from sending a question to its answer: the round trip as it is now, and
         what the verifier took in addition in the last minute. ``None`` if neither was measured."""
         round_trip_s = self._round_trip_s()
-        is_known = self._clock() - self._answered_at_s < _FORGOTTEN_AFTER_S
+        with self._lock:
+            is_known = self._clock() - self._answered_at_s < _FORGOTTEN_AFTER_S
+            answer, service = (self._answer, self._service) if is_known else (None, None)
         if round_trip_s is None:
-            return self._answer.expected_s if self._answer is not None and is_known else None
-        service = self._service if is_known else None
+            return None if answer is None else answer.expected_s
         return round_trip_s + (0.0 if service is None else service.expected_s)
 
     def record_drafting(self, tokens: int, seconds: float) -> None:
         """Record that drafting ``tokens``, at least one, took ``seconds``."""
-        self._step = _with_sample(self._step, seconds / tokens)
+        with self._lock:
+            self._step = _with_sample(self._step, seconds / tokens)
 
     def record_answer(self, seconds: float) -> None:
         """Record that an answer came ``seconds`` after its question."""
-        if self._clock() - self._answered_at_s >= _FORGOTTEN_AFTER_S:
-            self._answer = self._service = None
-        self._answered_at_s = self._clock()
-        self._answer = _with_sample(self._answer, seconds)
         round_trip_s = self._round_trip_s()
-        if round_trip_s is not None:
-            self._service = _with_sample(self._service, max(seconds - round_trip_s, 0.0))
+        with self._lock:
+            now_s = self._clock()
+            if now_s - self._answered_at_s >= _FORGOTTEN_AFTER_S:
+                self._answer = self._service = None
+            self._answered_at_s = now_s
+            self._answer = _with_sample(self._answer, seconds)
+            if round_trip_s is not None:
+                self._service = _with_sample(self._service, max(seconds - round_trip_s, 0.0))
 
     def record_verdict(self, accepted: int, offered: int) -> None:
         """Record that the verifier accepted so many of the ``offered`` tokens, at least one."""
-        self.acceptance += _WEIGHT * (accepted / offered - self.acceptance)
+        with self._lock:
+            self.acceptance += _WEIGHT * (accepted / offered - self.acceptance)
 
     def record_continuation(self, tokens: int, start: int) -> None:
         """Record that a verifier that may end the caption went on from position ``start`` with so
         many tokens."""
-        share = min(tokens / max(self._tokens_remaining(start), 1.0), 1.0)
-        before = self._continued_share
-        self._continued_share = share if before is None else before + _WEIGHT * (share - before)
+        with self._lock:
+            share = min(tokens / max(self._tokens_remaining(start), 1.0), 1.0)
+            before = self._continued_share
+            self._continued_share = share if before is None else before + _WEIGHT * (share - before)
 
     def record_caption(self, tokens: int) -> None:
         """Record that a caption has ``tokens``."""
-        self.caption_tokens += _WEIGHT * (tokens - self.caption_tokens)
+        with self._lock:
+            self.caption_tokens += _WEIGHT * (tokens - self.caption_tokens)
 
     def delay_s(self, start: int) -> float:
         """Return by how much a question about a block that begins at ``start`` is expected to delay
@@ -110,7 +121,8 @@ class Pace:
         """Return by how much sooner the caption is expected to end if the verifier goes on from
         ``start``, as far as it usually does; negative if it is later. An unknown time
         counts as 0."""
-        share = 1.0 if self._continued_share is None else self._continued_share
+        continued_share = self._continued_share
+        share = 1.0 if continued_share is None else continued_share
         written = share * self._tokens_remaining(start)
         return written * (self.step_s or 0.0) - (self.answer_s or 0.0)
 
@@ -119,11 +131,10 @@ class Pace:
 
     def block_tokens(self, longest: int) -> int:
         """Return the best length of a block of tokens, 1 to ``longest``."""
-        if self.step_s is None or self.answer_s is None:
+        step_s, answer_s = self.step_s, self.answer_s
+        if step_s is None or answer_s is None:
             return longest
-        return best_block_tokens(
-            self.acceptance, step_s=self.step_s, answer_s=self.answer_s, longest=longest
-        )
+        return best_block_tokens(self.acceptance, step_s=step_s, answer_s=answer_s, longest=longest)
 
 
 def best_block_tokens(acceptance: float, *, step_s: float, answer_s: float, longest: int) -> int:

@@ -28,6 +28,7 @@ import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -36,6 +37,7 @@ from ugsd_privacy.forks import call_in_children, keep_for_good
 
 from ugsd_sdk.attributes.plan import plan_for
 from ugsd_sdk.attributes.slots import EMOTIONS
+from ugsd_sdk.calls.core_slots import CORE_SLOTS
 from ugsd_sdk.drafter import ConditionedClip, DrafterInfo
 from ugsd_sdk.drafter.bundle import (
     AUDIO_ENCODER_GRAPH,
@@ -81,6 +83,7 @@ class OnnxDrafter:
         self.bundle = DrafterBundle(Path(folder))
         """The model's folder."""
         self._threads = threads
+        self._loading = Lock()
         self._loaded: _Loaded | None = None
         self._was_loaded = False
         """Whether this is a forked process whose parent had loaded the drafter."""
@@ -95,15 +98,20 @@ class OnnxDrafter:
 
         Raises :class:`ModelError` if they are missing or damaged.
         """
-        if self._loaded is None:
-            self._loaded, self._was_loaded = _Loaded(self.bundle, self._threads), False
-            _logger.info("drafter %s; licence: %s", self.info.name, self.info.licence)
+        if self._loaded is not None:
+            return
+        with self._loading:
+            if self._loaded is None:
+                loaded = _Loaded(self.bundle, self._threads)
+                _logger.info("drafter %s; licence: %s", loaded.info.name, loaded.info.licence)
+                self._loaded, self._was_loaded = loaded, False
 
     def close(self) -> None:
         self._loaded, self._was_loaded = None, False
 
     def _forget_in_child(self) -> None:
         """Drop the sessions, which may wait for threads of the parent; the child loads its own."""
+        self._loading = Lock()  # a thread of the parent may have held the other one
         loaded, self._loaded = self._loaded, None
         self._was_loaded = loaded is not None
         if loaded is not None:
@@ -111,6 +119,12 @@ class OnnxDrafter:
 
     def encode(
         self, speech: Iterable[NDArray[np.float32]], profile: SpeakerProfile = EMPTY_PROFILE
+    ) -> ConditionedClip:
+        with CORE_SLOTS.held():
+            return self._encoded(speech, profile)
+
+    def _encoded(
+        self, speech: Iterable[NDArray[np.float32]], profile: SpeakerProfile
     ) -> ConditionedClip:
         embeddings: list[NDArray[np.float32]] = []
         lengths: list[int] = []
@@ -192,9 +206,10 @@ class OnnxDrafter:
     def _model(self) -> _Loaded:
         if self._was_loaded:
             self.load()
-        if self._loaded is None:
+        loaded = self._loaded
+        if loaded is None:
             raise ModelError("the drafter is not loaded: call load() first")
-        return self._loaded
+        return loaded
 
 
 def _given(clip: ConditionedClip, emotion: str) -> ConditionedClip:

@@ -124,13 +124,13 @@ class SlotTable:
     @cached_property
     def _without_other_emotions(self) -> dict[str, NDArray[np.bool_]]:
         others = ~self.allowed(Slot.EMOTION, self.values[Slot.EMOTION])
-        return {emotion: others | mask for emotion, mask in self._masks[Slot.EMOTION].items()}
+        masks = self._masks[Slot.EMOTION]
+        return {emotion: _read_only(others | mask) for emotion, mask in masks.items()}
 
     def _mask(self, tokens: Sequence[int]) -> NDArray[np.bool_]:
         mask = np.zeros(len(self.slots), dtype=np.bool_)
         mask[list(tokens)] = True
-        mask.flags.writeable = False
-        return mask
+        return _read_only(mask)
 
     @cached_property
     def _emotions(self) -> dict[int, str]:
@@ -139,6 +139,11 @@ class SlotTable:
             for token in tokens:
                 owners.setdefault(token, []).append(value)
         return {token: names[0] for token, names in owners.items() if len(names) == 1}
+
+
+def _read_only(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    mask.flags.writeable = False
+    return mask
 
 
 def parse_slots(data: bytes, *, num_tokens: int) -> SlotTable:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
+from threading import Lock
 from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
@@ -72,12 +73,21 @@ class VoiceActivityDetector:
     def __init__(self, file: Path = DETECTOR_FILE) -> None:
         self._file = file
         self._session: onnxruntime.InferenceSession | None = None
+        self._loading = Lock()
         call_in_children(self._forget_in_child)
 
     def load(self) -> None:
         """Read the detector. Raises :class:`ModelError` if its file is missing or damaged."""
-        if self._session is not None:
-            return
+        self._loaded_session()
+
+    def _loaded_session(self) -> onnxruntime.InferenceSession:
+        session = self._session
+        if session is None:
+            with self._loading:
+                session = self._session = self._session or self._new_session()
+        return session
+
+    def _new_session(self) -> onnxruntime.InferenceSession:
         try:
             graph = read_regular(self._file, _MAX_BYTES)
         except OSError as error:
@@ -85,7 +95,7 @@ class VoiceActivityDetector:
         if hashlib.sha256(graph).hexdigest() != _SHA256:
             raise ModelError(f"{self._file}: damaged or cut short: reinstall the package")
         try:
-            self._session = onnx_session(graph)
+            return onnx_session(graph)
         except Exception as error:
             raise ModelError(f"{self._file} cannot be loaded: {error}") from error
 
@@ -145,9 +155,7 @@ class VoiceActivityDetector:
         ``state`` is the one after the windows before; ``None`` begins a recording. Raises
         :class:`ModelError`.
         """
-        self.load()
-        session = self._session
-        assert session is not None  # noqa: S101
+        session = self._loaded_session()
         h, c = (_NO_STATE, _NO_STATE) if state is None else state
         try:
             outputs = session.run(["speech_probs", "hn", "cn"], {"input": windows, "h": h, "c": c})
@@ -157,6 +165,7 @@ class VoiceActivityDetector:
         return probabilities, (outputs[1], outputs[2])
 
     def _forget_in_child(self) -> None:
+        self._loading = Lock()  # a thread of the parent may have held the other one
         session, self._session = self._session, None
         if session is not None:
             keep_for_good(session)

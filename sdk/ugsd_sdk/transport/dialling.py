@@ -15,6 +15,7 @@ import socket
 import ssl
 from collections.abc import Callable, Collection, Mapping
 from time import monotonic
+from weakref import WeakValueDictionary
 
 from websockets.uri import WebSocketURI
 
@@ -53,7 +54,7 @@ class Dialling:
         if self._proxy is not None:
             self._open_tunnel(tcp, self._proxy, wait, ends_s)
         try:
-            tls = ssl.create_default_context() if self._uri.secure else None
+            tls = _tls() if self._uri.secure else None
             stream = ByteStream(tcp, tls=tls, host=self._uri.host)
             while not stream.handshake():
                 _wait_for(stream, wait, ends_s)
@@ -90,6 +91,20 @@ class Dialling:
         while (data := stream.receive()) is None or not tunnel.receive(data):
             _wait_for(stream, wait, ends_s)
             stream.flush()
+
+
+_contexts: WeakValueDictionary[ssl.DefaultVerifyPaths, ssl.SSLContext] = WeakValueDictionary()
+"""Those that open connections use."""
+
+
+def _tls() -> ssl.SSLContext:
+    """Return the context that open connections share. One for each would hold nearly a megabyte of
+    the system's certificates. When none is open, the certificates are read again."""
+    paths = ssl.get_default_verify_paths()
+    context = _contexts.get(paths)
+    if context is None:
+        context = _contexts[paths] = ssl.create_default_context()
+    return context
 
 
 def _wait_for(stream: ByteStream, wait: Wait, ends_s: float) -> None:

@@ -1,0 +1,150 @@
+"""Core slots: how many threads compute at once, and who is next."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from threading import Event, Lock, Thread
+from time import monotonic, sleep
+
+import pytest
+from ugsd_sdk.calls.call import Call
+from ugsd_sdk.calls.core_slots import CoreSlots, usable_cores
+from ugsd_sdk.errors import CaptionCancelled, CaptionTimeout
+
+from tests.doubles.busy_threads import all_at_once, switching_often
+from tests.doubles.forked import in_child
+
+
+def slots(count: int) -> CoreSlots:
+    return CoreSlots(lambda: count)
+
+
+def wait_until(is_so: Callable[[], bool]) -> None:
+    ends_s = monotonic() + 10
+    while not is_so():
+        assert monotonic() < ends_s
+        sleep(0.001)
+
+
+def holder(some: CoreSlots, end: Event) -> Thread:
+    """Return a thread that holds a slot until ``end`` is set."""
+    begun = Event()
+
+    def hold() -> None:
+        with some.held():
+            begun.set()
+            end.wait(10)
+
+    thread = Thread(target=hold)
+    thread.start()
+    begun.wait(10)
+    return thread
+
+
+def test_never_more_threads_than_slots() -> None:
+    some, lock = slots(3), Lock()
+    now, most, total = 0, 0, 0
+
+    def work() -> None:
+        nonlocal now, most, total
+        for _ in range(50):
+            with some.held():
+                with lock:
+                    now, total = now + 1, total + 1
+                    most = max(most, now)
+                sleep(0)
+                with lock:
+                    now -= 1
+
+    with switching_often():
+        all_at_once(*[work] * 8)
+    assert total == 400
+    assert most == 3
+
+
+def test_nested_use_needs_one_slot() -> None:
+    some = slots(1)
+    with some.held():
+        with some.held():
+            pass
+        waiting = Thread(target=lambda: some.held().__enter__())
+        waiting.start()
+        waiting.join(0.05)
+        assert waiting.is_alive(), "the inner use gave the slot away"
+    waiting.join(10)
+    assert not waiting.is_alive()
+
+
+def test_threads_get_slots_in_order() -> None:
+    some, order = slots(1), list[int]()
+
+    def work(number: int) -> None:
+        with some.held():
+            order.append(number)
+
+    with some.held():
+        threads = []
+        for number in range(5):
+            threads.append(Thread(target=work, args=(number,)))
+            threads[-1].start()
+            wait_until(lambda: len(some._queue._waiting) == len(threads))
+    for thread in threads:
+        thread.join(10)
+    assert order == [0, 1, 2, 3, 4]
+
+
+def test_ended_call_stops_waiting() -> None:
+    some, end = slots(1), Event()
+    thread = holder(some, end)
+    with pytest.raises(CaptionTimeout), Call(timeout_s=0.01).running(), some.held():
+        pass
+    call = Call()
+    call.cancel()
+    with pytest.raises(CaptionCancelled), call.running(), some.held():
+        pass
+    end.set()
+    thread.join(10)
+    with some.held(check=lambda: pytest.fail("the slot is free")):
+        pass
+
+
+def test_slot_given_to_an_ended_call_returns() -> None:
+    """The call ends just when it is its turn."""
+    some = slots(1)
+
+    def check() -> None:
+        some._queue.release()  # hands the only slot to the thread that waits here
+        raise CaptionCancelled
+
+    with pytest.raises(CaptionCancelled):
+        some._queue._num_held = 1
+        some._queue.acquire(check)
+    assert some._queue._num_held == 0
+
+
+def test_error_inside_returns_the_slot() -> None:
+    some = slots(1)
+    with pytest.raises(ZeroDivisionError), some.held():
+        raise ZeroDivisionError
+    with some.held(check=lambda: pytest.fail("the slot is free")):
+        pass
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+def test_forked_child_begins_with_free_slots() -> None:
+    some, end = slots(1), Event()
+    thread = holder(some, end)
+
+    def use() -> str:
+        with some.held(check=lambda: pytest.fail("the parent's slot")):
+            return "used"
+
+    result = in_child(use)
+    end.set()
+    thread.join(10)
+    assert result() == "used"
+
+
+def test_process_has_a_core() -> None:
+    assert 1 <= usable_cores() <= (os.cpu_count() or 1)
