@@ -19,13 +19,14 @@ from ugsd_privacy.user_names import normal_user
 from ugsd_sdk.attributes.length import CaptionLength
 from ugsd_sdk.audio.samples import Clip
 from ugsd_sdk.calls.call import Call
+from ugsd_sdk.calls.events import CallEvent
 from ugsd_sdk.caption import Caption
+from ugsd_sdk.captioner_calls import CaptionerCalls, finished_event
 from ugsd_sdk.concurrency.background import BackgroundWork
 from ugsd_sdk.decoding.policy import Policy
 from ugsd_sdk.decoding.uncertainty import Uncertainty
 from ugsd_sdk.drafter import Drafter
 from ugsd_sdk.drafter.bundle import STARTER
-from ugsd_sdk.errors import CaptionerClosed
 from ugsd_sdk.pipeline import CaptionOptions, CaptionPipeline, UtteranceCaptioner
 from ugsd_sdk.profile.profile import Profile
 from ugsd_sdk.profile.user_profile import UserProfile
@@ -48,9 +49,11 @@ if TYPE_CHECKING:
 __all__ = ["Captioner"]
 
 _CLOSE_TIMEOUT_S = 2.5
+_FINISHING_S = 1.5
+"""How long captions may go on while the captioner closes."""
 
 
-class Captioner:
+class Captioner(CaptionerCalls):
     """Captions how voices sound, on this device, and asks a verifier, if one is set.
 
     ``drafter`` is ``"starter"``, ``"free"``, a folder, or a :class:`Drafter`. ``verifier`` is
@@ -80,6 +83,11 @@ class Captioner:
     are made one after another, so that each sees all earlier ones. A caption waits at most
     ``verifier.caption_deadline_s`` for the verifier and for other processes.
 
+    ``on_event`` is called with what happens to each call, of the types in
+    :mod:`ugsd_sdk.calls.events`, which hold no content: on the thread that makes the caption, and
+    so on several threads at once. It should return soon, and not call the captioner. What it raises
+    is logged once.
+
     After :meth:`close` every method raises :class:`CaptionerClosed`. After a fork the child's copy
     shares nothing with the parent's captioner: it loads and connects again with its first caption,
     and closing it does not affect the parent.
@@ -100,7 +108,9 @@ class Captioner:
         policy: Policy | None = None,
         detector: SpeechDetector | None = None,
         meter: Callable[[], Meter] | None = None,
+        on_event: Callable[[CallEvent], object] | None = None,
     ) -> None:
+        super().__init__(on_event)
         if not (verifier is None or isinstance(verifier, str) or callable(verifier)):
             raise TypeError(
                 "verifier must be text, or a function that returns a transport, not "
@@ -117,7 +127,6 @@ class Captioner:
         )
         self._loading = Lock()
         self._loaded: _Loaded | None = None
-        self._is_closed = False
         call_in_children(self._forget_in_child)
 
     def __enter__(self) -> Self:
@@ -160,6 +169,7 @@ class Captioner:
     def forget_user(self, user: str) -> None:
         """Close the connections of ``user`` after their captions have ended, and forget a profile
         that is not stored in ``home``. The user's next caption begins again."""
+        self._calls.require_open()
         loaded = self._loaded
         if loaded is not None:
             loaded.pipelines.forget(normal_user(user))
@@ -183,13 +193,28 @@ class Captioner:
         that of the user. ``length``, one of ``"short"``, ``"normal"`` and ``"rich"``, and ``seed``,
         from which the wording is drawn, replace those of the settings.
 
-        Raises :class:`AudioError` for an unusable clip, :class:`ModelError` or
-        :class:`ConfigError`, :class:`CaptionTimeout` after ``timeout_s`` seconds, but no error of
-        the network.
+        ``timeout_s`` is a time limit in seconds. Near it the verifier is no longer waited for, and
+        where that is not enough, the call raises :class:`CaptionTimeout`.
+
+        Raises :class:`AudioError` for an unusable clip, :class:`ModelError`, :class:`ConfigError`,
+        or a :class:`CallEnded`: :class:`CaptionTimeout`, or :class:`CaptionerClosed`. It raises no
+        error of the network.
         """
         options = CaptionOptions.checked(profile, length, seed)
-        with self._captioning(user) as (pipeline, load_s):
-            return pipeline.caption(clip, sample_rate, options, Call(timeout_s), load_s=load_s)
+        return self._caption(self._new_call(timeout_s), clip, sample_rate, user, options)
+
+    def _caption(
+        self,
+        call: Call,
+        clip: Clip,
+        sample_rate: float | None,
+        user: str | None,
+        options: CaptionOptions,
+    ) -> Caption:
+        with self._calls.running(call), self._captioning(user) as (pipeline, load_s):
+            caption = pipeline.caption(clip, sample_rate, options, call, load_s=load_s)
+            call.notify(finished_event(caption))
+            return caption
 
     def _utterance_captioner(self, user: str | None, options: CaptionOptions) -> UtteranceCaptioner:
         """Return what captions the utterances of a stream or recording of ``user``, as ``options``
@@ -198,23 +223,29 @@ class Captioner:
         def caption(
             samples: NDArray[np.float32], *, is_draft: bool = False, call: Call | None = None
         ) -> Caption:
-            with self._captioning(user) as (pipeline, load_s):
-                one = replace(options, is_draft=is_draft)
-                return pipeline.caption(samples, SAMPLE_RATE, one, call or Call(), load_s=load_s)
+            one = replace(options, is_draft=is_draft)
+            return self._caption(call or self._new_call(None), samples, SAMPLE_RATE, user, one)
 
         return caption
 
     def close(self) -> None:
         """Free the model, close the connections and end the embedded verifier. May be repeated.
 
-        Returns within three seconds: captions of other threads stop waiting and finish without the
-        verifier, and slower work continues on a background thread.
+        Returns within three seconds. Captions of other threads stop waiting for the verifier, and
+        have half of that to finish without it; then they raise :class:`CaptionerClosed`. What does
+        not look whether its call has ended, such as an application's drafter, continues on a
+        background thread.
         """
-        self._is_closed = True
+        self._calls.refuse()
         if self._loaded is not None or self._loading.locked():
             BackgroundWork(self._close, "ugsd-close").wait(_CLOSE_TIMEOUT_S)
 
     def _close(self) -> None:
+        loaded = self._loaded
+        if loaded is not None:
+            loaded.pipelines.stop()
+        if not self._calls.wait(_FINISHING_S):
+            self._calls.end_all()
         with self._loading:
             loaded, self._loaded = self._loaded, None
         if loaded is not None:
@@ -243,11 +274,11 @@ class Captioner:
         return loaded.settings.user if user is None else normal_user(user)
 
     def _load(self) -> _Loaded:
-        if self._is_closed:
-            raise CaptionerClosed
+        self._calls.require_open()
         loaded = self._loaded
         if loaded is None:
             with self._loading:
+                self._calls.require_open()
                 loaded = self._loaded or self._new_loaded()
                 self._loaded = loaded
         return loaded

@@ -12,15 +12,17 @@ from ugsd_privacy.dp.accounting import Guarantee
 from ugsd_privacy.errors import PrivacyError
 from ugsd_privacy.protocol.traffic_shape import TrafficShape
 
+from ugsd_sdk.calls.call import Call
+from ugsd_sdk.calls.events import BlockSent, VerdictReceived
 from ugsd_sdk.caption import CaptionToken, CaptionUsage
 from ugsd_sdk.connection.failure_reasons import reason_of
 from ugsd_sdk.decoding.budget_price import Question, Quote
 from ugsd_sdk.decoding.decoder import Decoder
-from ugsd_sdk.decoding.events import EscalationRequested, Finished, VerdictAwaited
+from ugsd_sdk.decoding.events import EscalationRequested, Finished
 from ugsd_sdk.decoding.policy import BudgetView
 from ugsd_sdk.drafter import Drafter
 from ugsd_sdk.drafter.gender_phrases import Gender, with_gender
-from ugsd_sdk.errors import TransportError, VerifierMisbehaved
+from ugsd_sdk.errors import CallEnded, TransportError, VerifierMisbehaved
 
 if TYPE_CHECKING:
     from ugsd_privacy.ledger import BudgetStanding
@@ -36,27 +38,41 @@ _READING_S = 0.25
 time in a process up to a tenth of a second with a full journal."""
 
 
-def drive(decoder: Decoder, exchange: Exchange | None) -> tuple[Finished, float]:
-    """Run the decoder to its end. Returns its last event and the seconds spent on drafting."""
-    draft_s = 0.0
-    while True:
-        started_s = monotonic()
-        event = decoder.advance() if exchange is None else decoder.advance(exchange.has_answer)
-        if exchange is not None and exchange.traffic_shape is TrafficShape.CONSTANT:
-            decoder.draft_to_end()
-        draft_s += monotonic() - started_s
-        if isinstance(event, Finished):
-            if exchange is not None:
-                exchange.send_cover_if_due()
-            return event, draft_s
-        assert exchange is not None, "without a verifier nothing is escalated"  # noqa: S101
-        if isinstance(event, EscalationRequested):
-            _escalate(decoder, exchange, event)
-        else:
-            _await(decoder, exchange, event)
+def drive(
+    decoder: Decoder, exchange: Exchange | None, call: Call | None = None
+) -> tuple[Finished, float]:
+    """Run the decoder to its end. Returns its last event and the seconds spent on drafting.
+
+    Raises a :class:`CallEnded` if ``call`` has ended. The decoder's blocks then say what became of
+    a block in flight.
+    """
+    call = call or Call()
+    draft_s, was_sent = 0.0, False
+    try:
+        while True:
+            call.check()
+            started_s = monotonic()
+            event = decoder.advance() if exchange is None else decoder.advance(exchange.has_answer)
+            if exchange is not None and exchange.traffic_shape is TrafficShape.CONSTANT:
+                decoder.draft_to_end()
+            draft_s += monotonic() - started_s
+            if isinstance(event, Finished):
+                if exchange is not None:
+                    exchange.send_cover_if_due()
+                return event, draft_s
+            assert exchange is not None, "without a verifier nothing is escalated"  # noqa: S101
+            if isinstance(event, EscalationRequested):
+                _escalate(decoder, exchange, event, call)
+                was_sent = True
+            else:
+                _await(decoder, exchange, call)
+                was_sent = False
+    except CallEnded as ended:
+        decoder.abandon(ended.code, was_sent=was_sent)
+        raise
 
 
-def _escalate(decoder: Decoder, exchange: Exchange, event: EscalationRequested) -> None:
+def _escalate(decoder: Decoder, exchange: Exchange, event: EscalationRequested, call: Call) -> None:
     try:
         frame = exchange.seal(event.escalation)
     except (TransportError, PrivacyError) as error:
@@ -66,9 +82,11 @@ def _escalate(decoder: Decoder, exchange: Exchange, event: EscalationRequested) 
         exchange.send(frame)
     except TransportError as error:
         decoder.verdict_missed(reason_of(error))
+    else:
+        call.notify(BlockSent(len(event.escalation.tokens), len(frame.data)))
 
 
-def _await(decoder: Decoder, exchange: Exchange, event: VerdictAwaited) -> None:
+def _await(decoder: Decoder, exchange: Exchange, call: Call) -> None:
     try:
         verdict = exchange.receive()
     except (TransportError, PrivacyError) as error:
@@ -81,6 +99,7 @@ def _await(decoder: Decoder, exchange: Exchange, event: VerdictAwaited) -> None:
         decoder.verdict_missed(reason_of(error))
     else:
         exchange.verdict_accepted()
+        call.notify(VerdictReceived(verdict.accepted))
 
 
 def budget_of(

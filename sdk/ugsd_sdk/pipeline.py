@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass, replace
 from itertools import chain
@@ -24,6 +24,7 @@ from ugsd_sdk.attributes.plan import CaptionPlan
 from ugsd_sdk.attributes.slots import Slot
 from ugsd_sdk.audio.samples import Clip, read_pieces
 from ugsd_sdk.calls.call import Call
+from ugsd_sdk.calls.events import AudioRead, ClipEncoded
 from ugsd_sdk.caption import (
     NO_SPEECH,
     BlockDecision,
@@ -45,7 +46,7 @@ from ugsd_sdk.drafter import ConditionedClip, Drafter
 from ugsd_sdk.drafter.gender_phrases import gender_from
 from ugsd_sdk.drafter.slot_table import SlotTable
 from ugsd_sdk.driver import budget_of, drive, is_truncated, text_of, tokens_of, usage_of
-from ugsd_sdk.errors import ConfigError
+from ugsd_sdk.errors import CallEnded, ConfigError
 from ugsd_sdk.profile.clip_profile import ClipProfile
 from ugsd_sdk.profile.matching import Enrolment, ProfileChange
 from ugsd_sdk.profile.profile import Profile
@@ -53,7 +54,7 @@ from ugsd_sdk.profile.user_profile import UserProfile
 from ugsd_sdk.settings.config import Settings
 from ugsd_sdk.settings.verification import MAX_ADAPTED_BLOCK_TOKENS
 from ugsd_sdk.speech.reader import Meter, SpeechDetector, SpeechReader
-from ugsd_sdk.speech.spans import Speech
+from ugsd_sdk.speech.spans import SAMPLE_RATE, Speech
 
 if TYPE_CHECKING:
     from ugsd_sdk.connection.connection_pool import ConnectionPool
@@ -202,13 +203,20 @@ class CaptionPipeline:
             call,
             load_s,
         )
-        call.check()
+        with call.running():
+            return self._caption(clip, sample_rate, request, started_s)
+
+    def _caption(
+        self, clip: Clip, sample_rate: float | None, request: _Request, started_s: float
+    ) -> Caption:
+        request.call.check()
         reader = SpeechReader(read_pieces(clip, sample_rate), self.detector, self._meter())
         pieces = iter(reader)
         first = next(pieces, None)
         if first is None:
             return self._without_speech(request, reader, started_s)
-        chosen = self.user_profile if options.profile is None else options.profile
+        given = request.options.profile
+        chosen = self.user_profile if given is None else given
         with _turn(chosen, request), ExitStack() as closing:
             used = self._clip_profile(chosen)
             exchange = self._exchange(request)
@@ -228,6 +236,7 @@ class CaptionPipeline:
     ) -> Caption:
         drafter = self.drafter
         conditioned = drafter.encode(speech, used.contents)
+        request.call.notify(_audio_read(reader.speech))
         voice, match = conditioned.voice, conditioned.profile_match
         femininity = used.femininity(voice, match)
         prosody = reader.meter.result()
@@ -244,15 +253,21 @@ class CaptionPipeline:
         )
         plan = described.plan(request.length, _wording_of(reader.speech, request.seed))
         encoded_s = monotonic()
+        request.call.notify(ClipEncoded(_milliseconds(encoded_s - started_s)))
         policy = self._policy_for(conditioned, used, exchange)
-        decoder = self._decoder(replace(conditioned, plan=plan), exchange, policy)
-        finished, draft_s = drive(decoder, exchange)
+        decoder = self._decoder(replace(conditioned, plan=plan), exchange, policy, request.call)
         gender = gender_from(femininity) if self.settings.gender else None
-        receipts = () if exchange is None else exchange.receipts()
+        try:
+            finished, draft_s = drive(decoder, exchange, request.call)
+            receipts = () if exchange is None else exchange.receipts()
+            request.call.commit()  # an ended call changes no profile
+        except CallEnded:
+            self._record_decisions(decoder.blocks, exchange)
+            raise
         change = ProfileChange.NONE
         if not request.options.is_draft:
             change = self._add(used, replace(conditioned, voice=voice), described, exchange)
-        caption_id = self._record_decisions(finished, exchange)
+        caption_id = self._record_decisions(finished.blocks, exchange)
         attributes = _worded(described, plan, finished, drafter.info.slot_table)
         return Caption(
             path=request.path,
@@ -274,7 +289,9 @@ class CaptionPipeline:
             decisions=tuple(map(BlockDecision.of, finished.blocks)),
         )
 
-    def _decoder(self, clip: ConditionedClip, exchange: Exchange | None, policy: Policy) -> Decoder:
+    def _decoder(
+        self, clip: ConditionedClip, exchange: Exchange | None, policy: Policy, call: Call
+    ) -> Decoder:
         drafter = self.drafter
         return Decoder(
             lambda emotion: drafter.start(clip, emotion=emotion),
@@ -288,6 +305,7 @@ class CaptionPipeline:
             rules=self.block_rules.with_block_tokens(self._block_tokens()),
             expected_gain=getattr(self.uncertainty, "expected_gain", None),
             pace=self.pace,
+            check=call.check,
         )
 
     def _round_trip_s(self) -> float | None:
@@ -328,6 +346,7 @@ class CaptionPipeline:
     def _without_speech(self, request: _Request, reader: SpeechReader, started_s: float) -> Caption:
         """Return the caption of a recording that holds no voice. In constant shape a cover frame is
         sent, as for any caption; otherwise nothing."""
+        request.call.notify(_audio_read(reader.speech))
         is_constant = self.settings.traffic_shape is TrafficShape.CONSTANT
         exchange = self._exchange(request) if is_constant else None
         with ExitStack() as closing:
@@ -417,15 +436,18 @@ class CaptionPipeline:
             waiting=WaitingTime(verifier.caption_deadline_s),
             traffic_shape=self.settings.traffic_shape,
             answered=self.pace.record_answer,
+            call=request.call,
         )
 
-    def _record_decisions(self, finished: Finished, exchange: Exchange | None) -> str | None:
+    def _record_decisions(
+        self, blocks: Sequence[BlockOutcome], exchange: Exchange | None
+    ) -> str | None:
         """Write to the journal why each block was escalated or not. Returns the caption's id."""
         if exchange is None or self._user_egress is None:
             return None
         caption_id = exchange.caption_id or os.urandom(16)
         with exchange.ledger_time(_STORING_S) as timeout_s:
-            self._user_egress.write_journal(caption_id, finished.blocks, timeout_s=timeout_s)
+            self._user_egress.write_journal(caption_id, blocks, timeout_s=timeout_s)
         return caption_id.hex()
 
     @property
@@ -489,6 +511,10 @@ def _latency(
         wait=_milliseconds(0 if exchange is None else exchange.waited_s),
         total=_milliseconds(load_s + monotonic() - started_s),
     )
+
+
+def _audio_read(speech: Speech) -> AudioRead:
+    return AudioRead(speech.num_samples / SAMPLE_RATE, speech.duration_s)
 
 
 def _milliseconds(seconds: float) -> float:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import math
 import os
 import select
 import shutil
@@ -21,7 +22,9 @@ from typing import BinaryIO, Protocol
 from ugsd_privacy.files.bounded_files import open_regular
 
 from ugsd_sdk.audio.segments import MAX_DURATION_S
-from ugsd_sdk.errors import AudioTooLong, EmptyAudio, UnreadableAudio
+from ugsd_sdk.calls.call import current_call
+from ugsd_sdk.concurrency.background import BackgroundWork
+from ugsd_sdk.errors import AudioTooLong, CallEnded, EmptyAudio, UnreadableAudio
 
 __all__ = [
     "MAX_STREAM_BYTES",
@@ -66,7 +69,9 @@ def opened(clip: EncodedClip) -> Iterator[BinaryIO]:
     """The clip as a file that can be read and sought, closed afterwards.
 
     A file object is read to its end from where it stands. A pipe is read until its writer closes
-    it; nobody waits for long: 2 s for a writer, 30 s for its next byte. Raises
+    it; nobody waits for long: 2 s for a writer, 30 s for its next byte, and for neither longer than
+    the current call lasts. An object that may block is read on another thread, which such a call
+    leaves behind until the object returns. Raises
     :class:`EmptyAudio`, :class:`AudioTooLong` for a stream beyond 2 GiB, and
     :class:`UnreadableAudio` for folders, devices and whatever cannot be read.
     """
@@ -122,6 +127,8 @@ def _opened_path(name: str) -> BinaryIO:
             file = _held(_chunks_of_pipe(name))
         else:
             file = open_regular(name)
+    except CallEnded:
+        raise
     except (OSError, ValueError) as error:
         raise _unreadable(name, error) from error
     try:
@@ -192,9 +199,12 @@ def _check_stream(size: int) -> None:
 
 def _chunks_of(clip: ReadableFile) -> Iterator[bytes]:
     """What a file object of somebody else's making returns, until its end."""
+    read = clip.read if _never_blocks(clip) else _interruptible(clip.read)
     while True:
         try:
-            chunk = clip.read(_READ_BYTES)
+            chunk = read(_READ_BYTES)
+        except CallEnded:
+            raise
         except Exception as error:
             raise UnreadableAudio(
                 f"the file object could not be read ({type(error).__name__}): is it open for "
@@ -211,6 +221,29 @@ def _chunks_of(clip: ReadableFile) -> Iterator[bytes]:
         if not len(chunk):
             return
         yield bytes(chunk)
+
+
+def _never_blocks(clip: ReadableFile) -> bool:
+    """Return whether reading ``clip`` waits for nobody: it is in memory or a file on a disk."""
+    if isinstance(clip, (io.BytesIO, tempfile.SpooledTemporaryFile)):
+        return True
+    if not isinstance(clip, (io.RawIOBase, io.BufferedIOBase)):
+        return False
+    with contextlib.suppress(OSError, ValueError):  # it has no descriptor, or is closed
+        return stat.S_ISREG(os.fstat(clip.fileno()).st_mode)
+    return False
+
+
+def _interruptible(read: Callable[[int], bytes]) -> Callable[[int], bytes]:
+    """Return ``read`` on another thread, to be waited for only as long as the call lasts."""
+
+    def read_on_a_thread(size: int) -> bytes:
+        chunks: list[bytes] = []
+        work = BackgroundWork(lambda: chunks.append(read(size)), "ugsd-read")
+        any(map(work.wait, current_call().slices(math.inf)))
+        return chunks[0]
+
+    return read_on_a_thread
 
 
 def _chunks_of_pipe(name: str) -> Iterator[bytes]:
@@ -231,14 +264,13 @@ def _chunks_of_pipe(name: str) -> Iterator[bytes]:
 
 
 def _next_of_pipe(pipe: int, wait_s: float) -> bytes:
-    ends_s = monotonic() + wait_s
     with contextlib.suppress(BlockingIOError):
         chunk = os.read(pipe, _READ_BYTES)
         if chunk or wait_s == _PIPE_WAIT_S:
             return chunk
     ready: Callable[[float], object] = _poller(pipe)
-    while (left_s := ends_s - monotonic()) > 0:
-        if ready(left_s):
+    for slice_s in current_call().slices(wait_s):
+        if ready(slice_s):
             with contextlib.suppress(BlockingIOError):
                 return os.read(pipe, _READ_BYTES)
     raise TimeoutError(0, f"nothing came from it for {wait_s:.0f} s")

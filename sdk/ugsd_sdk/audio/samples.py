@@ -34,7 +34,8 @@ from ugsd_sdk.audio.clip_files import opened_segments
 from ugsd_sdk.audio.clip_sources import EncodedClip, is_encoded
 from ugsd_sdk.audio.mixdown import ChannelStatistics, Mix
 from ugsd_sdk.audio.segments import MAX_DURATION_S, Block, Float32, Segment, check_duration
-from ugsd_sdk.errors import AudioTooShort, BadSamples, EmptyAudio, UnreadableAudio
+from ugsd_sdk.calls.call import current_call
+from ugsd_sdk.errors import AudioTooShort, BadSamples, CallEnded, EmptyAudio, UnreadableAudio
 
 __all__ = ["MAX_DURATION_S", "MIN_DURATION_S", "PIECE_S", "Clip", "read_clip", "read_pieces"]
 
@@ -63,8 +64,8 @@ def read_pieces(
     piece is joined to it. ``sample_rate`` in Hz is needed with samples, and refused with files,
     which name their own. A file must not change meanwhile.
 
-    Raises an :class:`~ugsd_sdk.errors.AudioError` and nothing else; for most damage before the
-    first piece.
+    Raises an :class:`~ugsd_sdk.errors.AudioError`, for most damage before the first piece, and
+    nothing else, except for a :class:`~ugsd_sdk.errors.CallEnded` of the current call.
     """
     if not (math.isfinite(piece_s) and piece_s > 0 and target_rate > 0):
         raise ValueError("piece_s and target_rate are above 0")
@@ -73,6 +74,8 @@ def read_pieces(
             parts = _measured(segments, piece_s + _JOIN_S, target_rate)
             blocks = _scaled(parts, target_rate)
             yield from _cut(blocks, int(piece_s * target_rate), int(_JOIN_S * target_rate))
+    except CallEnded:  # one of them is an OSError, as every TimeoutError is
+        raise
     except OSError as error:
         raise UnreadableAudio(
             f"the clip cannot be read: {error.strerror or type(error).__name__}: check that its "
@@ -120,7 +123,7 @@ def _measured(segments: Sequence[Segment], kept_s: float, target_rate: int) -> l
         channels = ChannelStatistics(segment)
         kept: list[Block] | None = []
         meter = _PeakMeter(segment, target_rate)
-        for block in segment.read():
+        for block in _read(segment):
             channels.add(block, duration_s)
             read_s = duration_s + channels.frames / segment.rate
             check_duration(read_s)
@@ -192,8 +195,16 @@ def _peak(part: _Part, target_rate: int) -> float:
     return max(float(np.abs(block).max()) for block in _mono(part, target_rate))
 
 
+def _read(segment: Segment) -> Iterator[Block]:
+    """Read a segment's blocks, for as long as the current call lasts."""
+    call = current_call()
+    for block in segment.read():
+        call.check()
+        yield block
+
+
 def _mono(part: _Part, target_rate: int) -> Iterator[Float32]:
-    blocks = map(part.mix.of, part.segment.read())
+    blocks = map(part.mix.of, _read(part.segment))
     if part.segment.rate == target_rate:
         return blocks
     return _resampled(blocks, part.segment.rate, target_rate)

@@ -26,7 +26,7 @@ from ugsd_sdk.errors import CallEnded, CaptionCancelled, CaptionTimeout, ConfigE
 if TYPE_CHECKING:
     from ugsd_sdk.calls.events import CallEvent
 
-__all__ = ["WAIT_SLICE_S", "Call", "check_current_call"]
+__all__ = ["WAIT_SLICE_S", "Call", "current_call"]
 
 WAIT_SLICE_S = 0.025
 """The longest wait that does not look whether its call has ended."""
@@ -69,6 +69,12 @@ class Call:
                 self._ended_by = error
             return not self._is_committed
 
+    def restart(self) -> Call:
+        """Begin the time limit now, for a call that waited for a thread; return the call."""
+        if self.timeout_s is not None:
+            self._ends_s = monotonic() + self.timeout_s
+        return self
+
     def check(self) -> None:
         """Raise :class:`CaptionCancelled`, or another :class:`CallEnded` that :meth:`cancel` was
         given, or :class:`CaptionTimeout`, if the call has ended."""
@@ -107,7 +113,7 @@ class Call:
 
     @contextmanager
     def running(self) -> Iterator[None]:
-        """Let :func:`check_current_call` find this call, on this thread and inside the block."""
+        """Let :func:`current_call` return this call, on this thread and inside the block."""
         token = _current.set(self)
         try:
             yield
@@ -123,14 +129,13 @@ class Call:
 _current: ContextVar[Call | None] = ContextVar("ugsd_call", default=None)
 
 
-def check_current_call() -> None:
-    """Raise a :class:`CallEnded` if this thread makes a caption and its call has ended.
+def current_call() -> Call:
+    """Return the call that this thread makes, or one that never ends if it makes none.
 
-    For long work that is not given its call, such as that of an application's own drafter.
+    For long work that is not given its call, such as reading audio, and for an application's own
+    drafter, detector or transport: ``current_call().check()`` between the steps of its work.
     """
-    call = _current.get()
-    if call is not None:
-        call.check()
+    return _current.get() or Call()
 
 
 def _seconds(timeout_s: float) -> float:

@@ -9,6 +9,7 @@ from time import monotonic
 
 from ugsd_privacy.forks import call_in_children
 
+from ugsd_sdk.calls.call import current_call
 from ugsd_sdk.concurrency.smoothed_time import SmoothedTime
 from ugsd_sdk.connection.link_state import LinkState
 from ugsd_sdk.connection.verifier_connection import VerifierConnection
@@ -86,10 +87,11 @@ class ConnectionPool:
         there is any. Wait for one for at most ``timeout_s`` if all are lent.
 
         Raises :class:`VerifierTimeout` if none came back in time, and :class:`VerifierUnreachable`
-        if the pool is closed.
+        if the pool is closed; or a ``CallEnded`` of the current call.
         """
         with self._condition:
-            if not self._condition.wait_for(self._has_one, max(timeout_s, 0)):
+            slices = current_call().slices(max(timeout_s, 0))
+            if not any(self._condition.wait_for(self._has_one, wait_s) for wait_s in slices):
                 raise VerifierTimeout(
                     "other captions of this user hold all connections to the verifier: wait for "
                     "them, or raise verifier.connections_per_user"

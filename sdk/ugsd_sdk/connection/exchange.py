@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from time import monotonic
+from typing import TypeVar
 
 from ugsd_privacy.audit.receipts import Receipt
 from ugsd_privacy.dp.accounting import UNBOUNDED_COST
@@ -22,6 +23,7 @@ from ugsd_privacy.protocol.messages import Cover, Refusal, Verdict
 from ugsd_privacy.protocol.traffic_shape import CONSTANT_FRAME_BYTES, TrafficShape
 from ugsd_privacy.reasons import Reason, ReasonCode
 
+from ugsd_sdk.calls.call import Call
 from ugsd_sdk.concurrency.waiting import WaitingTime
 from ugsd_sdk.connection.connection_pool import ConnectionPool
 from ugsd_sdk.connection.failure_reasons import reason_of
@@ -33,6 +35,11 @@ __all__ = ["Exchange"]
 
 _LOOK_EVERY_S = 0.001
 """How often a device that drafts on looks for an answer. Looking takes as long as a token."""
+_FINISHING_S, _FINISHING_SHARE = 0.2, 0.25
+"""How much of a call's time limit is kept for finishing the caption without the verifier: seconds,
+and at most this share of the limit."""
+
+_Result = TypeVar("_Result")
 
 
 class Exchange:
@@ -41,6 +48,9 @@ class Exchange:
     In constant shape one frame is sent per caption: its first block or a cover frame; later blocks
     are refused. A failure is raised as a ``TransportError`` or ``PrivacyError``. Before that, the
     session is dropped if it is unusable, and ``unverified_reason`` is set.
+
+    A call that ends raises a ``CallEnded`` out of any wait. It leaves the session usable: an answer
+    that is still to come is read and dropped by the next caption.
     """
 
     def __init__(
@@ -51,17 +61,20 @@ class Exchange:
         waiting: WaitingTime,
         traffic_shape: TrafficShape = TrafficShape.PADDED,
         answered: Callable[[float], None] = lambda _: None,
+        call: Call | None = None,
     ) -> None:
         """A connection of ``links`` is borrowed with the first block, until :meth:`close`.
 
         ``deadline_s`` limits one block, from its sealing to its verdict. All waits for the
         verifier and for the ledger count against ``waiting``, the caption's total. ``answered``
-        records how many seconds after its question an answer came."""
+        records how many seconds after its question an answer came. The time limit of ``call``
+        shortens the waits, so that the caption can be finished without the verifier."""
         self.traffic_shape = traffic_shape
         self.waiting = waiting
         self._links = links
         self._borrowed: VerifierConnection | None = None
         self._deadline_s = deadline_s
+        self._call = call or Call()
         self._block_ends_s = 0.0
         self._ledger_timed_out = False
         """Whether a wait for the ledger has timed out: a caption waits for it only once."""
@@ -83,7 +96,13 @@ class Exchange:
 
     def remaining_s(self) -> float:
         """Return how long the next block may wait for its answer."""
-        return min(self._deadline_s, self.waiting.remaining_s)
+        return min(self._deadline_s, self.waiting.remaining_s, self._call_remaining_s())
+
+    def _call_remaining_s(self) -> float:
+        """Return how long the call may wait for the verifier; 0 or less if it has no time left."""
+        limit_s = self._call.timeout_s
+        kept_s = 0.0 if limit_s is None else min(_FINISHING_S, _FINISHING_SHARE * limit_s)
+        return self._call.remaining_s - kept_s
 
     def seal(self, escalation: Escalation) -> SealedFrame:
         """Charge the budget for ``escalation`` and seal it. If it raises, nothing was sent."""
@@ -93,6 +112,8 @@ class Exchange:
                     "in constant shape one frame is sent per caption",
                     reason=ReasonCode.CONSTANT_SHAPE,
                 )
+            if self._call_remaining_s() <= 0:
+                raise self._out_of_time()
             session = self._ready()
             end = escalation.keep + len(escalation.prefix) + len(escalation.tokens)
             if end > session.welcome.max_tokens:
@@ -171,9 +192,11 @@ class Exchange:
         if self._session is None or self._handle is None:
             return ()
         try:
+            checkpoints, caption = self._session.home.checkpoints, self._handle.id
             with self.ledger_time() as timeout_s:
-                checkpoints = self._session.home.checkpoints
-                receipts = checkpoints.receipts(self._handle.id, timeout_s=timeout_s)
+                receipts = self._in_slices(
+                    timeout_s, lambda wait_s: checkpoints.receipts(caption, timeout_s=wait_s)
+                )
         except PrivacyError as error:
             if isinstance(error, LogTampered):
                 self._link().drop(error)  # connecting again checks the log before anything is sent
@@ -206,7 +229,7 @@ class Exchange:
 
     def _ready(self) -> Session:
         """Return the session and start the deadline of the next frame."""
-        self._block_ends_s = monotonic() + self._deadline_s
+        self._block_ends_s = monotonic() + min(self._deadline_s, self._call_remaining_s())
         try:
             with self._verifier_time() as timeout_s:
                 ends_s = monotonic() + timeout_s
@@ -229,15 +252,22 @@ class Exchange:
         try:
             with self.ledger_time(self._block_ends_s - monotonic()) as timeout_s:
                 if escalation is None:
-                    return egress.seal_cover_frame(channel, handle, timeout_s=timeout_s)
+                    return self._in_slices(
+                        timeout_s,
+                        lambda wait_s: egress.seal_cover_frame(channel, handle, timeout_s=wait_s),
+                    )
                 if len(escalation.state_positions):
                     escalation = replace(
                         escalation,
                         projection=session.projection,
                         projection_id=session.welcome.projections[session.projection],
                     )
-                return egress.seal_block(
-                    channel, handle, escalation, shape=self.traffic_shape, timeout_s=timeout_s
+                block, shape = escalation, self.traffic_shape
+                return self._in_slices(
+                    timeout_s,
+                    lambda wait_s: egress.seal_block(
+                        channel, handle, block, shape=shape, timeout_s=wait_s
+                    ),
                 )
         except WireError as error:
             raise TransportError(f"not sent: {error}", reason=ReasonCode.BLOCK_TOO_LARGE) from error
@@ -265,8 +295,31 @@ class Exchange:
             with self._verifier_time() as timeout_s:
                 return self._read(timeout_s)
         except VerifierTimeout as error:
+            if self._call_remaining_s() <= 0:  # the verifier may still have had time to answer
+                raise self._out_of_time() from error
             self._link().question_failed(error)
             raise
+
+    def _out_of_time(self) -> VerifierTimeout:
+        return VerifierTimeout(
+            "the time limit of the call leaves none for the verifier: allow more",
+            reason=ReasonCode.CALL_TIMEOUT,
+        )
+
+    def _in_slices(self, timeout_s: float, work: Callable[[float], _Result]) -> _Result:
+        """Return the result of ``work``, which waits for at most the seconds that it is given, and
+        is tried for ``timeout_s``, but only for as long as the call lasts."""
+        failure: Exception | None = None
+        for wait_s in self._call.slices(timeout_s):
+            started_s = monotonic()
+            try:
+                return work(wait_s)
+            except (VerifierTimeout, LedgerUnavailable) as error:
+                failure = error
+                if monotonic() - started_s < wait_s:  # waiting longer would not help
+                    raise
+        assert failure is not None  # noqa: S101
+        raise failure
 
     def _read(
         self, timeout_s: float, *, came_at_s: float | None = None
@@ -274,7 +327,7 @@ class Exchange:
         """Return the answer to the last frame, which came now unless ``came_at_s`` says when, and
         drop a session that is unusable."""
         try:
-            answer, size = self._current().receive(timeout_s)
+            answer, size = self._in_slices(timeout_s, self._current().receive)
             self._answered((monotonic() if came_at_s is None else came_at_s) - self._sent_s)
             self.bytes_received += size
             if self.traffic_shape is TrafficShape.CONSTANT and size != CONSTANT_FRAME_BYTES:

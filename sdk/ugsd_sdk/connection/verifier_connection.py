@@ -35,6 +35,7 @@ from ugsd_privacy.keys.verifier import VerifierPublicKey
 from ugsd_privacy.protocol.messages import MAX_CAPTION_TOKENS
 from ugsd_privacy.reasons import Reason, ReasonCode
 
+from ugsd_sdk.calls.call import current_call
 from ugsd_sdk.concurrency.background import BackgroundWork
 from ugsd_sdk.concurrency.fresh_errors import fresh
 from ugsd_sdk.concurrency.smoothed_time import SmoothedTime
@@ -154,7 +155,8 @@ class VerifierConnection:
         delay. ``only`` is the session that the caption started with: if it was lost, a new session
         is not waited for, since the verifier would not know the caption's tokens. Without ``only``,
         an old session is replaced first. Raises a ``TransportError`` or ``PrivacyError``; in a
-        delay, that of the last failure, or one whose reason is ``CIRCUIT_OPEN``.
+        delay, that of the last failure, or one whose reason is ``CIRCUIT_OPEN``. Raises a
+        ``CallEnded`` of the current call as well.
         """
         if insist:
             self._wait_expired = False
@@ -233,7 +235,8 @@ class VerifierConnection:
         with self._lock:
             attempt, is_trial = self._attempt, self._state is LinkState.TRIAL
         waits = insist or not (is_trial or self._wait_expired)
-        if attempt is not None and not attempt.wait(max(ends_s - monotonic(), 0) if waits else 0):
+        slices = current_call().slices(max(ends_s - monotonic(), 0) if waits else 0)
+        if attempt is not None and not any(map(attempt.wait, slices)):
             self._wait_expired = True
             if is_trial:
                 raise self._unavailable()

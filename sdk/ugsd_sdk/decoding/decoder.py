@@ -44,6 +44,7 @@ from ugsd_sdk.decoding.block_rules import BlockRules
 from ugsd_sdk.decoding.committed_tokens import CommittedTokens, DraftedToken
 from ugsd_sdk.decoding.escalation_builder import build_escalation
 from ugsd_sdk.decoding.events import (
+    BlockOutcome,
     EscalationRequested,
     Event,
     Finished,
@@ -103,12 +104,15 @@ class Decoder:
         expected_gain: ExpectedGain | None = None,
         pace: Pace | None = None,
         clock: Callable[[], float] = monotonic,
+        check: Callable[[], None] = lambda: None,
     ) -> None:
         """``start`` returns a new, empty draft of the caption, which only the decoder uses, and
         which names the given emotion if there is one. ``piece`` returns a token's text, as
         :meth:`~ugsd_sdk.drafter.Drafter.piece` does. Without ``rules`` all tokens may be asked
         about. ``expected_gain`` predicts the gain of a question about a slot. ``pace``
-        records how fast tokens are drafted, by ``clock`` in seconds, and what is accepted."""
+        records how fast tokens are drafted, by ``clock`` in seconds, and what is accepted.
+        ``check`` is called before each token; what it raises ends the caption, and :meth:`abandon`
+        comes next."""
         self._start = start
         self._session = start(None)
         self._eos = eos
@@ -121,6 +125,7 @@ class Decoder:
         self._rules = rules or BlockRules()
         self._expected_gain = expected_gain if self._rules.by_slot else None
         self._pace, self._clock = pace or Pace(), clock
+        self._check = check
         self._is_settled = False
         """Whether the emotion was given, so that there is nothing to ask."""
         self._vocabulary_size = 0
@@ -184,7 +189,7 @@ class Decoder:
         return Finished(
             tuple(self._committed.tokens),
             self._history.counts(),
-            tuple(self._history.outcomes),
+            self.blocks,
             has_sent_draft_weights=self._history.has_sent_draft_weights,
         )
 
@@ -254,6 +259,24 @@ class Decoder:
         self._disabled_reason = self._after(why)
         self._commit(flight.block, TokenSource.DRAFTED, disclosed=True)
 
+    def abandon(self, why: ReasonCode, *, was_sent: bool = True) -> None:
+        """Note that the caption ends without its text because of ``why``. A block in flight has no
+        verdict, or was not sent. Nothing may be called afterwards but this, and :attr:`blocks`."""
+        flight = self._in_flight
+        if flight is None:
+            return
+        if was_sent:
+            self._land(replace(flight.reason, failure=Reason(code=why)))
+        else:
+            self._in_flight = None
+            start, reason = len(self._committed), Reason(code=why)
+            self._history.add_outcome(start, flight.block, Outcome.BLOCKED, reason)
+
+    @property
+    def blocks(self) -> tuple[BlockOutcome, ...]:
+        """The outcomes of all blocks so far."""
+        return tuple(self._history.outcomes)
+
     def _flight(self) -> _InFlight:
         assert self._in_flight is not None, f"no block is in flight: {self.state}"  # noqa: S101
         return self._in_flight
@@ -304,6 +327,7 @@ class Decoder:
         """Draft until ``count`` tokens are ahead or the caption ends."""
         started_s, before = self._clock(), len(self._ahead)
         while len(self._ahead) < count and not self._session_ended():
+            self._check()
             prediction = self._session.predict()
             self._vocabulary_size = prediction.logits.size
             token = greedy_token(prediction.choices, self._session.tokens, eos=self._eos)

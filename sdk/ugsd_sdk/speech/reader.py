@@ -8,6 +8,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from ugsd_sdk.calls.call import current_call
 from ugsd_sdk.prosody.meter import ProsodyMeter
 from ugsd_sdk.prosody.prosody import Prosody
 from ugsd_sdk.prosody.recording_quality import RecordingNote
@@ -64,7 +65,8 @@ class WholeRecording:
 class SpeechReader:
     """Iterates over the speech in the pieces of a recording, skipping those without enough of it.
 
-    :attr:`speech` describes all pieces that were read so far.
+    :attr:`speech` describes all pieces that were read so far. The iteration raises a
+    :class:`~ugsd_sdk.errors.CallEnded` if the current call has ended.
     """
 
     def __init__(
@@ -84,8 +86,10 @@ class SpeechReader:
         return Speech(tuple(self._spans), self._num_samples)
 
     def __iter__(self) -> Iterator[Float32]:
+        call = current_call()
         for piece in self._pieces:
             found = self._detector.find(piece)
+            call.check()
             if found.is_enough:
                 before = self._num_samples
                 self.meter.add(piece, found.spans, before)

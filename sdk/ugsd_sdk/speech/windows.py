@@ -13,6 +13,8 @@ from itertools import groupby
 import numpy as np
 from numpy.typing import NDArray
 
+from ugsd_sdk.calls.call import current_call
+
 __all__ = [
     "FRAME_SAMPLES",
     "SPEECH_RMS",
@@ -56,7 +58,8 @@ def embed_windows(
     encode: Callable[[Float32], Float32], windows: Sequence[Float32]
 ) -> list[Float32]:
     """Return the embedding (E,) of each window (m,). ``encode`` maps the frames (N, F, 400) of N
-    windows to their embeddings (N, E)."""
+    windows to their embeddings (N, E). Raises a :class:`~ugsd_sdk.errors.CallEnded` between two
+    batches if the current call has ended."""
     return [embedding for batch in _batches(windows) for embedding in encode(batch)]
 
 
@@ -65,6 +68,7 @@ def _batches(windows: Sequence[Float32]) -> Iterator[Float32]:
     for _, group in groupby(map(encoder_frames, windows), len):
         frames = list(group)
         for first in range(0, len(frames), _MAX_BATCH):
+            current_call().check()
             yield np.stack(frames[first : first + _MAX_BATCH])
 
 

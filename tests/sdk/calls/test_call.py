@@ -7,7 +7,7 @@ from threading import Event, Lock, Thread
 from time import monotonic
 
 import pytest
-from ugsd_sdk.calls.call import Call, check_current_call
+from ugsd_sdk.calls.call import Call, current_call
 from ugsd_sdk.errors import (
     CallEnded,
     CaptionCancelled,
@@ -100,13 +100,10 @@ def test_slices_last_as_long_as_allowed() -> None:
 
 
 def test_current_call_is_that_of_its_thread() -> None:
-    check_current_call()
-    call = Call()
-    call.cancel()
+    call, found = Call(), list[Call]()
     with call.running():
-        other = Thread(target=check_current_call)
+        other = Thread(target=lambda: found.append(current_call()))
         other.start()
         other.join()
-        with pytest.raises(CaptionCancelled):
-            check_current_call()
-    check_current_call()
+        assert current_call() is call
+    assert {current_call() is call, found[0] is call} == {False}
