@@ -162,6 +162,23 @@ def test_cover_frames_are_answered_like_blocks(
 
 
 @pytest.mark.usefixtures("_model")
+def test_all_users_share_one_child(
+    drafter: ScriptedDrafter, voice: Voice, tmp_path: Path, children: list[subprocess.Popen[str]]
+) -> None:
+    with Captioner(
+        drafter, verifier="embedded", home=tmp_path / "home", policy=AlwaysEscalate()
+    ) as captioner:
+        users = [None, "ada", "ben"]
+        for user in users:
+            captioner.wait_until_connected(30, user=user)
+        captions = [captioner.caption(voice, 16_000, user=user) for user in users]
+        captioner.forget_user("ada")
+        captions.append(captioner.caption(voice, 16_000, user="ben"))
+    assert [caption.unverified_reason for caption in captions] == [None] * 4
+    assert len(children) == 1
+
+
+@pytest.mark.usefixtures("_model")
 def test_exception_in_the_block_ends_the_child(
     drafter: ScriptedDrafter, tmp_path: Path, children: list[subprocess.Popen[str]]
 ) -> None:

@@ -133,11 +133,12 @@ class EmbeddedEndpoint:
         if not self._starting.acquire(timeout=max(timeout_s, 0)):
             raise VerifierUnreachable("the embedded verifier is still starting: try again later")
         try:
-            if self._is_closed:
-                raise VerifierUnreachable("the captioner was closed: create another")
             announced = self._announced if self._verifier.is_running else None
-            if announced is None:
+            if announced is None and not self._is_closed:
                 announced = self._verifier.start(ends_s - monotonic())
+            if self._is_closed or announced is None:
+                self._verifier.close()  # it may have been started after close()
+                raise VerifierUnreachable("the captioner was closed: create another")
             self._announced = announced
         finally:
             self._starting.release()
