@@ -149,6 +149,12 @@ class Captioner(CaptionerCalls):
         """
         self._load()
 
+    def prewarm(self) -> None:
+        """Do what only the first caption would do otherwise: load, start connecting, and run each
+        model for the first time. Makes no caption and sends no block. Raises as :meth:`load`."""
+        with self._calls.running(Call()):
+            self._load().prewarm()
+
     def wait_until_connected(self, timeout_s: float = 30.0, *, user: str | None = None) -> None:
         """Wait until the verifier is connected for ``user``; retry at once after a failure.
 
@@ -341,6 +347,10 @@ class _Loaded:
         """Return how long loading took, the first time; 0 later."""
         load_s, self.load_s = self.load_s, 0.0
         return load_s
+
+    def prewarm(self) -> None:
+        """Run each model once."""
+        self._models.prewarm()
 
     def close(self) -> None:
         """Close the pipelines when their captions have ended, then the rest."""

@@ -77,6 +77,9 @@ class CaptionerCalls(ABC):
     def load(self) -> None: ...
 
     @abstractmethod
+    def prewarm(self) -> None: ...
+
+    @abstractmethod
     def close(self) -> None: ...
 
     # -- many clips
@@ -149,6 +152,10 @@ class CaptionerCalls(ABC):
     async def aload(self) -> None:
         """Do what :meth:`load` does, on a thread. Cancelling the task does not end the loading."""
         await _awaited(self._threads, self.load)
+
+    async def aprewarm(self) -> None:
+        """Do what :meth:`prewarm` does, on a thread. Cancelling the task does not end it."""
+        await _awaited(self._threads, self.prewarm)
 
     async def aclose(self) -> None:
         """Do what :meth:`close` does, on a thread. Cancelling the task does not keep it open."""

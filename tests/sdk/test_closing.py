@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from ugsd_sdk.captioner import Captioner
 from ugsd_sdk.connection.embedded import EmbeddedVerifier
 from ugsd_sdk.drafter.scripted import ScriptedDrafter
-from ugsd_sdk.errors import TransportError, VerifierTimeout, VerifierUnreachable
+from ugsd_sdk.errors import CaptionerClosed, TransportError, VerifierTimeout, VerifierUnreachable
 from ugsd_sdk.settings.config import Settings, VerifierSettings
 from ugsd_sdk.transport.memory import MemoryTransport
 from ugsd_sdk.users.models import Models
@@ -110,12 +110,21 @@ def test_hanging_drafter_does_not_block_close(new_captioner: New, voice: Voice) 
             return super().encode(*arguments)
 
     captioner = Captioner(Hanging())
-    captioning = threading.Thread(target=lambda: captioner.caption(voice, 16_000), daemon=True)
+    errors: list[CaptionerClosed] = []
+
+    def caption() -> None:
+        try:
+            captioner.caption(voice, 16_000)
+        except CaptionerClosed as error:
+            errors.append(error)
+
+    captioning = threading.Thread(target=caption, daemon=True)
     captioning.start()
     assert within.wait(10)
     closes_in_time(captioner)
     go_on.set()
     captioning.join(10)
+    assert len(errors) == 1
 
 
 def test_connect_timeout_includes_other_threads(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -32,7 +33,7 @@ from ugsd_sdk.decoding.policy import (
     NeverEscalate,
 )
 from ugsd_sdk.errors import VerifierTimeout
-from ugsd_sdk.settings.config import Settings
+from ugsd_sdk.settings.config import Settings, VerifierSettings
 from ugsd_sdk.transport.memory import MemoryTransport
 
 from tests.doubles.reasons import why_of
@@ -235,23 +236,27 @@ def test_wrong_cover_answer_ends_only_the_session(
 
 
 def test_cover_frames_are_awaited_like_blocks(new_captioner: New, fake: Any, voice: Voice) -> None:
+    fake.answer = fake.answer_to_cover = lambda message: None
     waits: list[float] = []
 
     class Patient(MemoryTransport):
         def receive(self, timeout_s: float) -> bytes:
-            waits.append(timeout_s)
+            if not self._answers:
+                time.sleep(timeout_s)
+                waits.append(timeout_s)
             return super().receive(timeout_s)
 
+    waited_s = []
+    config = constant(verifier=VerifierSettings(deadline_s=0.5))
     for policy in (AlwaysEscalate(), NeverEscalate()):
         with new_captioner(
-            verifier=lambda: Patient(fake.transport()._peer), config=constant(), policy=policy
+            verifier=lambda: Patient(fake.transport()._peer), config=config, policy=policy
         ) as captioner:
             captioner.wait_until_connected()
+            waits.clear()
             captioner.caption(voice, 16_000)
-    hello_alive_alive = 3
-    block_s, cover_s = waits[hello_alive_alive], waits[-1]
-    assert cover_s == pytest.approx(block_s, abs=0.2)
-    assert 1.5 < block_s <= 2.0, "the deadline of one block"
+            waited_s.append(sum(waits))
+    assert waited_s == pytest.approx([0.5, 0.5], abs=0.1), "the deadline of one block"
 
 
 def test_late_cover_answer_is_dropped(new_captioner: New, fake: Any, voice: Voice) -> None:

@@ -7,6 +7,8 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 
+import numpy as np
+
 from ugsd_sdk.decoding.policy import GainPolicy, Policy, UncertaintyPolicy
 from ugsd_sdk.decoding.risk_controlled import RiskControlledPolicy
 from ugsd_sdk.decoding.uncertainty import EntropyUncertainty, RejectionPredictor, Uncertainty
@@ -21,6 +23,7 @@ from ugsd_sdk.speech.spans import SAMPLE_RATE
 
 __all__ = ["Models"]
 
+_NOISE_RMS = 0.05
 _ENTROPY_THRESHOLD = 0.2
 """Entropy, as a share of ln V, that escalates for a drafter without a rejection predictor."""
 
@@ -64,6 +67,17 @@ class Models:
             if self._given_uncertainty is None and self._predictor_file is not None:
                 self.uncertainty = RejectionPredictor.load(self._predictor_file)
             closing.pop_all()
+
+    def prewarm(self) -> None:
+        """Run each model once on a second of noise, since a first run takes longer: it reserves
+        memory, and imports what it needs."""
+        noise = np.random.default_rng(0).normal(scale=_NOISE_RMS, size=SAMPLE_RATE)
+        piece = noise.astype(np.float32)
+        self.detector.find(piece)
+        meter = self.meter()
+        meter.add(piece, [(0, len(piece))])
+        meter.result()
+        self.drafter.start(self.drafter.encode([piece])).predict()
 
     def close(self) -> None:
         """Free what was loaded here. May be called again."""
