@@ -12,6 +12,7 @@
     ├── ModelError                 the drafter is missing or damaged, or its output is invalid
     ├── ConfigError                a setting is missing, unknown or out of range
     ├── ProfileError               a speaker profile cannot be stored or deleted
+    ├── CheckpointError            a timeline cannot be resumed from, or stored in, its checkpoint
     ├── CallEnded                  the call was ended before there was a caption
     │   ├── CaptionTimeout         its time limit passed; a TimeoutError, too
     │   ├── CaptionCancelled       it was cancelled
@@ -43,6 +44,7 @@ __all__ = [
     "CaptionCancelled",
     "CaptionTimeout",
     "CaptionerClosed",
+    "CheckpointError",
     "ConfigError",
     "EmptyAudio",
     "ModelError",
@@ -97,6 +99,11 @@ class ConfigError(UgsdError):
 
 class ProfileError(UgsdError):
     """A speaker profile cannot be stored or deleted. Captions continue; the message says why."""
+
+
+class CheckpointError(UgsdError):
+    """A timeline's checkpoint is of another recording, release or settings, is damaged, or cannot
+    be written. The message says which."""
 
 
 class CallEnded(UgsdError):

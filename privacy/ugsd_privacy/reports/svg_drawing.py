@@ -48,13 +48,16 @@ class Drawing:
         """Fill a rectangle; ``colour`` is one of the page's variables, such as ``bar``."""
         self._box(left, top, right, bottom, f"var(--{colour})")
 
-    def faint_boxes(self, boxes: Sequence[Box], colour: str) -> None:
-        """Fill any number of rectangles faintly, as one element."""
+    def boxes(self, boxes: Sequence[Box], colour: str, **attributes: str) -> None:
+        """Fill any number of rectangles, as one element; ``attributes`` as for :meth:`line`."""
         corners = (tuple(map(_text, box)) for box in boxes)
         steps = " ".join(f"M {x} {y} H {right} V {end} H {x} Z" for x, y, right, end in corners)
         if steps:
-            style = {"fill": f"var(--{colour})", "fill-opacity": "0.15"}
-            ET.SubElement(self._root, "path", {"d": steps} | style)
+            self._draw(steps, fill=f"var(--{colour})", **attributes)
+
+    def faint_boxes(self, boxes: Sequence[Box], colour: str) -> None:
+        """Fill any number of rectangles faintly, as one element."""
+        self.boxes(boxes, colour, fill_opacity="0.15")
 
     def hatched_boxes(self, boxes: Sequence[Box]) -> None:
         """Fill rectangles with diagonal lines in the colour of limits. May be called once."""

@@ -28,6 +28,8 @@ __all__ = [
     "NOTICEABLE_PITCH_ST",
     "PACE_ERROR",
     "PITCH_ERROR_ST",
+    "Difference",
+    "noticeable_pace",
     "relation_to_previous",
     "relation_to_profile",
 ]
@@ -64,7 +66,7 @@ MAX_SECONDS_BETWEEN = 60.0
 
 
 @dataclass(frozen=True)
-class _Difference:
+class Difference:
     """A difference of one measure, and what it says about the true one."""
 
     more: str
@@ -80,10 +82,12 @@ class _Difference:
 
     @property
     def direction(self) -> str:
+        """The word for the sign of the measured difference."""
         return self.more if self.value >= 0 else self.less
 
     @property
     def measured(self) -> float:
+        """The measured difference in units."""
         return self.value / self.unit
 
     @property
@@ -98,10 +102,12 @@ class _Difference:
 
     @property
     def p_direction(self) -> float:
+        """The larger of both."""
         return max(self.p_more, self.p_less)
 
     @property
     def p_within(self) -> float:
+        """Probability that the true difference is within the limit."""
         return max(0.0, 1 - self.p_more - self.p_less)
 
     def _p_beyond(self, value: float) -> float:
@@ -129,7 +135,7 @@ def relation_to_profile(prosody: Prosody, usual: UsualProsody) -> Attribute:
             ),
             _from_usual(
                 "faster", "slower", prosody.pace, usual.pace,
-                error=PACE_ERROR, noticeable=_noticeable_pace(usual.pace.mean),
+                error=PACE_ERROR, noticeable=noticeable_pace(usual.pace.mean),
             ),
             _from_usual(
                 "louder", "quieter", prosody.effort_db, usual.effort_db,
@@ -193,13 +199,13 @@ def _from_usual(
     *,
     error: float,
     noticeable: float,
-) -> _Difference | None:
+) -> Difference | None:
     """Compare a measure with the usual; ``None`` if either is not known well enough."""
     if value is None or not math.isfinite(value) or usual.count < MIN_USUAL_CLIPS:
         return None
     spread = max(usual.spread, error)  # few clips may agree by chance, but not better than this
     error_of_mean = spread / math.sqrt(min(usual.count, MEMORY_CLIPS))
-    return _Difference(
+    return Difference(
         more,
         less,
         value=value - usual.mean,
@@ -209,12 +215,12 @@ def _from_usual(
     )
 
 
-def _from_utterance(now: Prosody, before: Prosody) -> list[_Difference]:
+def _from_utterance(now: Prosody, before: Prosody) -> list[Difference]:
     measures = (
         ("higher", "lower", now.pitch_st, before.pitch_st, PITCH_ERROR_ST, NOTICEABLE_PITCH_ST),
         (
             "faster", "slower", now.pace, before.pace,
-            PACE_ERROR, _noticeable_pace(before.pace),
+            PACE_ERROR, noticeable_pace(before.pace),
         ),
         (
             "louder", "quieter", now.effort_db, before.effort_db,
@@ -222,23 +228,24 @@ def _from_utterance(now: Prosody, before: Prosody) -> list[_Difference]:
         ),
     )  # fmt: skip
     return [
-        _Difference(more, less, value - last, math.sqrt(2) * error, limit)
+        Difference(more, less, value - last, math.sqrt(2) * error, limit)
         for more, less, value, last, error, limit in measures
         if value is not None and last is not None and math.isfinite(value - last)
     ]
 
 
-def _noticeable_pace(pace: float | None) -> float:
+def noticeable_pace(pace: float | None) -> float:
+    """Return the difference from ``pace`` that a listener notices, in syllables per second."""
     return NOTICEABLE_PACE_SHARE * max(pace or 0.0, _MIN_PACE)
 
 
-def _most_certain(found: Iterable[_Difference]) -> list[_Difference]:
+def _most_certain(found: Iterable[Difference]) -> list[Difference]:
     """Return the differences that probably exceed their limits, the most certain first."""
     beyond = [one for one in found if one.p_direction > 0.5]
     return sorted(beyond, key=lambda one: one.p_direction, reverse=True)
 
 
-def _within(value: str, found: Sequence[_Difference]) -> Attribute:
+def _within(value: str, found: Sequence[Difference]) -> Attribute:
     """Return ``value`` if all three measures are known, and probably within their limits."""
     probability = math.prod(one.p_within for one in found)
     if len(found) < 3 or probability <= 0.5:
@@ -246,7 +253,7 @@ def _within(value: str, found: Sequence[_Difference]) -> Attribute:
     return Attribute(value=value, confidence=probability)
 
 
-def _p_arousal(arousal: float, found: Iterable[_Difference]) -> float:
+def _p_arousal(arousal: float, found: Iterable[Difference]) -> float:
     """Return the probability that the true arousal has moved in this direction, and at least one
     measure with it by a noticeable amount."""
     sign = _normal_cdf(abs(arousal) / (math.sqrt(2) * AROUSAL_ERROR))

@@ -1,11 +1,12 @@
-"""One channel of all, without what a recording should not have: an offset, or channels that cancel.
+"""One channel of all, or each by itself, without what a recording should not have: an offset, or
+channels that cancel.
 
 What a mix needs is measured over a whole segment first, so that every block is mixed alike.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +16,7 @@ from numpy.typing import NDArray
 from ugsd_sdk.audio.segments import Block, Float32, Segment
 from ugsd_sdk.errors import BadSamples
 
-__all__ = ["ChannelStatistics", "Mix"]
+__all__ = ["ApartMix", "ChannelStatistics", "Mix"]
 
 _OFFSET_SHARE = 0.01
 """A mean below this share of the sound's rms is left, so that clean samples are not touched; the
@@ -44,6 +45,11 @@ class Mix:
         return cls(np.zeros(channels), np.full(channels, 1 / channels), 0.0)
 
     @property
+    def num_mixed(self) -> int:
+        """The number of channels that :meth:`of` returns."""
+        return 1
+
+    @property
     def is_plain(self) -> bool:
         """Whether it is the mean of the channels, as they are."""
         return not self.offsets.any() and bool((self.weights == 1 / len(self.weights)).all())
@@ -56,6 +62,26 @@ class Mix:
             return block[:, 0].astype(np.float32, copy=False)
         mono = np.einsum("nc,c->n", block, self.weights.astype(block.dtype))
         return np.asarray(mono, np.float32)
+
+
+class ApartMix(Mix):
+    """Keeps channels apart: subtracts ``offsets``, and keeps those with a weight other than 0."""
+
+    @property
+    def num_mixed(self) -> int:
+        """The number of channels that are kept."""
+        return int(np.count_nonzero(self.weights))
+
+    @property
+    def is_plain(self) -> bool:
+        """No: it is no mean."""
+        return False
+
+    def of(self, block: Block) -> Float32:
+        """The kept channels of ``block``, (n, k), or (n,) if it is one."""
+        kept = block[:, self.weights != 0] - self.offsets[self.weights != 0]
+        apart = np.asarray(kept, np.float32)
+        return apart[:, 0] if apart.shape[1] == 1 else apart
 
 
 class ChannelStatistics:
@@ -93,18 +119,40 @@ class ChannelStatistics:
 
     def mix(self) -> Mix:
         """The mix of all that was counted in, which must be something."""
-        mean = self._sum / self.frames
-        covariance = self._products / self.frames - np.outer(mean, mean)
+        covariance = self.covariance()
         energy = np.maximum(np.diag(covariance), 0)
-        offsets = self._shift + mean
-        is_small = np.abs(offsets) <= _OFFSET_SHARE * np.sqrt(energy)
-        offsets[is_small | (2 * self._beyond <= self.frames)] = 0
+        offsets = self._offsets(energy)
         loudest = int(np.argmax(energy))
         is_mixed = energy >= _SILENT_SHARE * energy[loudest]
         scale = np.sqrt(energy * energy[loudest])
         signs = np.where(covariance[loudest] < _OPPOSED * scale, -1.0, 1.0)
-        peaks = np.maximum(np.abs(self._low - offsets), np.abs(self._high - offsets))
+        peaks = self._peaks(offsets)
         return Mix(offsets, signs * is_mixed / is_mixed.sum(), float(peaks[is_mixed].max()))
+
+    def apart(self, kept: Sequence[int]) -> ApartMix:
+        """The channels ``kept`` by themselves."""
+        energy = np.maximum(np.diag(self.covariance()), 0)
+        offsets, weights = self._offsets(energy), np.zeros(len(energy))
+        weights[[*kept]] = 1
+        return ApartMix(offsets, weights, float(self._peaks(offsets)[[*kept]].max()))
+
+    def covariance(self) -> NDArray[np.float64]:
+        """The covariance (channels, channels) of all that was counted in."""
+        mean = self._sum / self.frames
+        return np.asarray(self._products / self.frames - np.outer(mean, mean))
+
+    def peaks(self) -> NDArray[np.float64]:
+        """The largest absolute sample (channels,) of each channel, offsets aside."""
+        return self._peaks(self._offsets(np.maximum(np.diag(self.covariance()), 0)))
+
+    def _offsets(self, energy: NDArray[np.float64]) -> NDArray[np.float64]:
+        offsets = self._shift + self._sum / self.frames
+        is_small = np.abs(offsets) <= _OFFSET_SHARE * np.sqrt(energy)
+        offsets[is_small | (2 * self._beyond <= self.frames)] = 0
+        return np.asarray(offsets)
+
+    def _peaks(self, offsets: NDArray[np.float64]) -> NDArray[np.float64]:
+        return np.maximum(np.abs(self._low - offsets), np.abs(self._high - offsets))
 
     def _refuse(self, block: Block, before_s: float) -> None:
         bad = ~(np.abs(block) <= np.finfo(np.float32).max).all(axis=1)

@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import chain
 from typing import NamedTuple, TypeAlias
@@ -37,7 +37,20 @@ from ugsd_sdk.audio.segments import MAX_DURATION_S, Block, Float32, Segment, che
 from ugsd_sdk.calls.call import current_call
 from ugsd_sdk.errors import AudioTooShort, BadSamples, CallEnded, EmptyAudio, UnreadableAudio
 
-__all__ = ["MAX_DURATION_S", "MIN_DURATION_S", "PIECE_S", "Clip", "read_clip", "read_pieces"]
+__all__ = [
+    "MAX_DURATION_S",
+    "MIN_DURATION_S",
+    "PIECE_S",
+    "Clip",
+    "MeasuredPart",
+    "cut_pieces",
+    "disk_faults",
+    "measured_parts",
+    "opened_recording",
+    "read_clip",
+    "read_pieces",
+    "scaled_blocks",
+]
 
 Clip: TypeAlias = EncodedClip | ArrayLike
 """A path, the bytes of an audio file, an open file, or samples: an array (n,), (n, channels) or
@@ -69,18 +82,9 @@ def read_pieces(
     """
     if not (math.isfinite(piece_s) and piece_s > 0 and target_rate > 0):
         raise ValueError("piece_s and target_rate are above 0")
-    try:
-        with _opened(clip, sample_rate) as segments:
-            parts = _measured(segments, piece_s + _JOIN_S, target_rate)
-            blocks = _scaled(parts, target_rate)
-            yield from _cut(blocks, int(piece_s * target_rate), int(_JOIN_S * target_rate))
-    except CallEnded:  # one of them is an OSError, as every TimeoutError is
-        raise
-    except OSError as error:
-        raise UnreadableAudio(
-            f"the clip cannot be read: {error.strerror or type(error).__name__}: check that its "
-            "disk works and that the folder for temporary files has room"
-        ) from error
+    with disk_faults(), opened_recording(clip, sample_rate) as segments:
+        parts = measured_parts(segments, piece_s + _JOIN_S, target_rate)
+        yield from cut_pieces(scaled_blocks(parts, target_rate), piece_s, target_rate)
 
 
 def read_clip(
@@ -93,7 +97,9 @@ def read_clip(
 
 
 @contextlib.contextmanager
-def _opened(clip: Clip, sample_rate: float | None) -> Iterator[Sequence[Segment]]:
+def opened_recording(clip: Clip, sample_rate: float | None) -> Iterator[Sequence[Segment]]:
+    """The segments of a recording, which can be read as long as the context lasts. Raises an
+    :class:`~ugsd_sdk.errors.AudioError`."""
     if not is_encoded(clip):
         yield [array_segment(clip, sample_rate)]
         return
@@ -106,18 +112,36 @@ def _opened(clip: Clip, sample_rate: float | None) -> Iterator[Sequence[Segment]
         yield segments
 
 
-class _Part(NamedTuple):
+@contextlib.contextmanager
+def disk_faults() -> Iterator[None]:
+    """What the system reports while a recording is read becomes :class:`UnreadableAudio`."""
+    try:
+        yield
+    except CallEnded:  # one of them is an OSError, as every TimeoutError is
+        raise
+    except OSError as error:
+        raise UnreadableAudio(
+            f"the clip cannot be read: {error.strerror or type(error).__name__}: check that its "
+            "disk works and that the folder for temporary files has room"
+        ) from error
+
+
+class MeasuredPart(NamedTuple):
     """A segment, and what was learned of it while it was decoded for the first time."""
 
     segment: Segment
     mix: Mix
     peak: float | None
     """The largest absolute sample at the target rate, if it was measured."""
+    duration_s: float
+    statistics: ChannelStatistics
 
 
-def _measured(segments: Sequence[Segment], kept_s: float, target_rate: int) -> list[_Part]:
-    """The parts that hold sound. A segment that was decoded to its end within ``kept_s`` of the
-    recording is not decoded again."""
+def measured_parts(
+    segments: Sequence[Segment], kept_s: float, target_rate: int
+) -> list[MeasuredPart]:
+    """The parts that hold sound, decoded once. A segment that was decoded to its end within
+    ``kept_s`` of the recording is not decoded again."""
     parts, duration_s = [], 0.0
     for segment in segments:
         channels = ChannelStatistics(segment)
@@ -134,7 +158,7 @@ def _measured(segments: Sequence[Segment], kept_s: float, target_rate: int) -> l
                 kept = None
         duration_s += channels.frames / segment.rate
         if channels.frames:
-            parts.append(_part(segment, channels.mix(), kept, meter))
+            parts.append(_part(segment, channels, kept, meter))
     if not parts:
         raise EmptyAudio("the clip holds no samples: record again")
     if duration_s < MIN_DURATION_S:
@@ -145,10 +169,18 @@ def _measured(segments: Sequence[Segment], kept_s: float, target_rate: int) -> l
     return parts
 
 
-def _part(segment: Segment, mix: Mix, kept: list[Block] | None, meter: _PeakMeter) -> _Part:
+def _part(
+    segment: Segment,
+    channels: ChannelStatistics,
+    kept: list[Block] | None,
+    meter: _PeakMeter,
+) -> MeasuredPart:
+    mix, duration_s = channels.mix(), channels.frames / segment.rate
     if kept is not None:
-        return _Part(replace(segment, read=lambda: iter(kept)), mix, None)
-    return _Part(segment, mix, meter.peak() if mix.is_plain else None)
+        held = replace(segment, read=lambda: iter(kept))
+        return MeasuredPart(held, mix, None, duration_s, channels)
+    peak = meter.peak() if mix.is_plain else None
+    return MeasuredPart(segment, mix, peak, duration_s, channels)
 
 
 class _PeakMeter:
@@ -178,21 +210,21 @@ class _PeakMeter:
         self._peak = max(self._peak, float(np.abs(block).max(initial=0)))
 
 
-def _scaled(parts: list[_Part], target_rate: int) -> Iterator[Float32]:
-    """The mono sound of all parts, scaled down where it would go beyond 1."""
+def scaled_blocks(parts: Sequence[MeasuredPart], target_rate: int) -> Iterator[Float32]:
+    """The mixed sound of all parts, scaled down where it would go beyond 1."""
     peak = max(_peak(part, target_rate) for part in parts)
-    for block in chain.from_iterable(_mono(part, target_rate) for part in parts):
+    for block in chain.from_iterable(_mixed(part, target_rate) for part in parts):
         yield np.clip(block * np.float32(1 / peak), -1, 1) if peak > 1 else block
 
 
-def _peak(part: _Part, target_rate: int) -> float:
+def _peak(part: MeasuredPart, target_rate: int) -> float:
     """The largest absolute sample at the target rate, or less than 1 if none is beyond it."""
     is_resampled, is_mono = part.segment.rate != target_rate, part.segment.channels == 1
     if part.mix.peak <= (_SAFE_PEAK if is_resampled else 1) or (is_mono and not is_resampled):
         return part.mix.peak
     if part.peak is not None:
         return part.peak
-    return max(float(np.abs(block).max()) for block in _mono(part, target_rate))
+    return max(float(np.abs(block).max()) for block in _mixed(part, target_rate))
 
 
 def _read(segment: Segment) -> Iterator[Block]:
@@ -203,28 +235,33 @@ def _read(segment: Segment) -> Iterator[Block]:
         yield block
 
 
-def _mono(part: _Part, target_rate: int) -> Iterator[Float32]:
+def _mixed(part: MeasuredPart, target_rate: int) -> Iterator[Float32]:
     blocks = map(part.mix.of, _read(part.segment))
     if part.segment.rate == target_rate:
         return blocks
-    return _resampled(blocks, part.segment.rate, target_rate)
+    return _resampled(blocks, part.segment.rate, target_rate, part.mix.num_mixed)
 
 
-def _resampled(blocks: Iterator[Float32], rate: int, target_rate: int) -> Iterator[Float32]:
+def _resampled(
+    blocks: Iterator[Float32], rate: int, target_rate: int, channels: int
+) -> Iterator[Float32]:
     """The same sound at ``target_rate``; soxr keeps what it needs from block to block."""
-    stream = soxr.ResampleStream(rate, target_rate, 1, dtype="float32")
+    stream = soxr.ResampleStream(rate, target_rate, channels, dtype="float32")
+    shape = (0,) if channels == 1 else (0, channels)
     for block in blocks:
         resampled = stream.resample_chunk(block)
         if len(resampled):
             yield resampled
-    rest = stream.resample_chunk(np.zeros(0, np.float32), last=True)
+    rest = stream.resample_chunk(np.zeros(shape, np.float32), last=True)
     if len(rest):
         yield rest
 
 
-def _cut(blocks: Iterator[Float32], size: int, join: int) -> Iterator[Float32]:
-    """``blocks`` as pieces of ``size`` samples, the last with fewer than ``join`` more."""
-    size = max(size, 1)
+def cut_pieces(
+    blocks: Iterable[Float32], piece_s: float, rate: int, join_s: float = _JOIN_S
+) -> Iterator[Float32]:
+    """``blocks`` as pieces of ``piece_s`` seconds, the last with less than ``join_s`` more."""
+    size, join = max(int(piece_s * rate), 1), int(join_s * rate)
     held, waiting = list[Float32](), 0
     for block in blocks:
         held.append(block)

@@ -26,19 +26,20 @@ from ugsd_sdk.caption.parts import (
 from ugsd_sdk.caption.rows import Scalar, attribute_rows, caption_row
 from ugsd_sdk.prosody.recording_quality import RecordingNote
 
-__all__ = ["NO_SPEECH", "Caption", "escaped_path"]
+__all__ = ["COMPACT_EXCLUDED", "NO_SPEECH", "Caption", "escaped_path"]
 
 NO_SPEECH = "No speech."
 """The text for a recording without a voice."""
 
 _MAX_ITEMS = 400_000
 """Most values of a caption's JSON that is read: twelve hours have some ten thousand utterances."""
-_DETAILS: dict[str, Any] = {
+COMPACT_EXCLUDED: dict[str, Any] = {
     "tokens": True,
     "decisions": True,
     "receipts": True,
     "attributes": {name: {"distribution"} for name in ATTRIBUTE_VALUES if name != "emotion"},
 }
+"""What the small form of a caption's JSON leaves out."""
 
 
 class Caption(Result):
@@ -92,7 +93,7 @@ class Caption(Result):
         """
         if details:
             return self.model_dump_json()
-        return self.model_dump_json(exclude_defaults=True, exclude=_DETAILS)
+        return self.model_dump_json(exclude_defaults=True, exclude=COMPACT_EXCLUDED)
 
     @classmethod
     def from_json(cls, text: str | bytes) -> Self:

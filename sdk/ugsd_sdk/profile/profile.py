@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import os
 from pathlib import Path
@@ -176,6 +177,11 @@ class Profile:
         A profile of another encoder begins again; ``None`` if it is frozen, and cannot.
         """
         return self.state_for(encoder)[0]
+
+    def digest(self) -> bytes:
+        """Return a hash (32,) of what the profile knows of its speaker."""
+        with self._lock:
+            return hashlib.sha256(pack_profile(self._stored)).digest()
 
     def state_for(self, encoder: bytes) -> tuple[SpeakerProfile | None, Utterance | None]:
         """Return :meth:`contents_for` and :meth:`previous_utterance` of one moment."""

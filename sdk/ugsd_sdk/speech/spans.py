@@ -8,17 +8,19 @@ pauses within one stay.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 __all__ = [
+    "END_PAUSE_WINDOWS",
+    "MARGIN_WINDOWS",
     "MIN_SPEECH_S",
     "SAMPLE_RATE",
     "WINDOW_SAMPLES",
     "Speech",
+    "UtteranceTracker",
     "find_spans",
     "loud_duration_s",
     "tightened",
@@ -37,13 +39,13 @@ _ONSET, _RELEASE = 0.5, 0.35
 _CERTAIN, _MIN_CERTAIN_WINDOWS = 0.8, 4
 """A run with fewer windows of that probability is no voice, but a click, a knock, or the onset of a
 tone, of hum or of music, which reach about 0.7."""
-_MARGIN_WINDOWS = 3
+MARGIN_WINDOWS = 3
 """Kept on both sides of a run, a tenth of a second, for consonants that the detector misses."""
+END_PAUSE_WINDOWS = 16
+"""An utterance ends with a pause of half a second; a shorter one is a pause in it."""
 _EDGE_SAMPLES = 160
 _EDGE_LEVEL = 0.03
 """A span begins and ends where 10 ms have this share, -30 dB, of its loudest ones' level."""
-_MAX_PAUSE_WINDOWS = 10
-"""Runs that are closer than this, margins taken off, are one utterance with a pause in it."""
 
 
 @dataclass(frozen=True)
@@ -87,16 +89,88 @@ class Speech:
         return np.concatenate([recording[start:end] for start, end in self.spans])
 
 
+class UtteranceTracker:
+    """Finds utterances in the probabilities of consecutive windows, one window at a time.
+
+    A run of speech, with hysteresis, counts once it has enough windows of certain speech. Runs with
+    less than ``end_pause_windows`` between them are one utterance, which gets a margin.
+    """
+
+    def __init__(self, end_pause_windows: int = END_PAUSE_WINDOWS) -> None:
+        self._end_pause = end_pause_windows
+        self._run_start: int | None = None
+        self._num_certain = 0
+        self._taken = 0
+        self.num_windows = 0
+        """Windows that were pushed."""
+        self.begin: int | None = None
+        """First window of the utterance in hand; ``None`` between utterances."""
+        self.end = 0
+        """The window after the utterance in hand, as far as it is known: while someone speaks, the
+        number of windows."""
+
+    @property
+    def is_speaking(self) -> bool:
+        """Whether the last window belongs to a run that counts."""
+        return self._run_start is not None and self._num_certain >= _MIN_CERTAIN_WINDOWS
+
+    @property
+    def run_start(self) -> int | None:
+        """First window of the run that goes on, whether it counts or not; ``None`` in a pause."""
+        return self._run_start
+
+    def push(self, probability: float) -> tuple[int, int] | None:
+        """Add a window. Return the first window of the utterance that ended and the one after its
+        last, if this window shows that one did."""
+        index = self.num_windows
+        self.num_windows += 1
+        if self._run_start is None and probability >= _ONSET:
+            self._run_start, self._num_certain = index, 0
+        elif self._run_start is not None and probability < _RELEASE:
+            if self.is_speaking:
+                self.end = index + MARGIN_WINDOWS
+            self._run_start = None
+        finished = None
+        if self._run_start is None:
+            if index + 1 - self._end_pause >= self.end - MARGIN_WINDOWS:
+                finished = self.take()
+        else:
+            finished = self._continue_run(self._run_start, probability)
+        return finished
+
+    def _continue_run(self, start: int, probability: float) -> tuple[int, int] | None:
+        finished = None
+        self._num_certain += probability >= _CERTAIN
+        if start - self._end_pause >= self.end - MARGIN_WINDOWS and not self.is_speaking:
+            finished = self.take()
+        if self.is_speaking:
+            if self.begin is None:
+                self.begin = max(start - MARGIN_WINDOWS, self._taken)
+            self.end = self.num_windows
+        return finished
+
+    def take(self, end: int | None = None) -> tuple[int, int] | None:
+        """Return the utterance in hand as if it had ended, up to window ``end``, if there is one.
+        What is spoken from there on belongs to the next."""
+        if self.begin is None:
+            return None
+        begin, stop = self.begin, self.end if end is None else end
+        self._taken = stop
+        self.begin = stop if end is not None and self.is_speaking else None
+        return begin, stop
+
+    def finish(self) -> tuple[int, int] | None:
+        """Return the utterance in hand with its margin; nothing is pushed any more."""
+        if self.is_speaking:
+            self.end = self.num_windows + MARGIN_WINDOWS
+        return self.take()
+
+
 def find_spans(probabilities: NDArray[np.float32], num_samples: int) -> Speech:
     """Turn the probabilities (m,) of consecutive windows of ``num_samples`` samples into spans."""
-    spans: list[tuple[int, int]] = []
-    for start, end in _runs(probabilities):
-        if np.count_nonzero(probabilities[start:end] >= _CERTAIN) < _MIN_CERTAIN_WINDOWS:
-            continue
-        begin, stop = max(start - _MARGIN_WINDOWS, 0), end + _MARGIN_WINDOWS
-        if spans and begin - spans[-1][1] < _MAX_PAUSE_WINDOWS:
-            begin = spans.pop()[0]
-        spans.append((begin, stop))
+    tracker = UtteranceTracker()
+    found = [tracker.push(probability) for probability in probabilities.tolist()]
+    spans = [span for span in (*found, tracker.finish()) if span is not None]
     return Speech(
         tuple(
             (start * WINDOW_SAMPLES, min(end * WINDOW_SAMPLES, num_samples)) for start, end in spans
@@ -132,18 +206,3 @@ def _levels(recording: Float32) -> NDArray[np.float64]:
     means = (sums[_EDGE_SAMPLES:] - sums[:-_EDGE_SAMPLES])[: len(recording)] / _EDGE_SAMPLES
     levels: NDArray[np.float64] = np.sqrt(np.maximum(means, 0))
     return levels
-
-
-def _runs(probabilities: Sequence[float] | NDArray[np.float32]) -> list[tuple[int, int]]:
-    """Return the first window of each run of speech, and the one after its last."""
-    runs: list[tuple[int, int]] = []
-    start: int | None = None
-    for index, probability in enumerate(probabilities):
-        if start is None and probability >= _ONSET:
-            start = index
-        elif start is not None and probability < _RELEASE:
-            runs.append((start, index))
-            start = None
-    if start is not None:
-        runs.append((start, len(probabilities)))
-    return runs

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 import soxr
@@ -33,16 +33,25 @@ from ugsd_sdk.speech.spans import (
 if TYPE_CHECKING:
     import onnxruntime
 
-__all__ = ["DETECTOR_FILE", "VoiceActivityDetector"]
+__all__ = [
+    "CONTEXT_SAMPLES",
+    "DETECTOR_FILE",
+    "LOUDEST_WINDOW_RMS",
+    "WARM_UP_WINDOWS",
+    "DetectorState",
+    "VoiceActivityDetector",
+]
 
 Float32 = NDArray[np.float32]
+DetectorState: TypeAlias = tuple[Float32, Float32]
+"""What the detector keeps from window to window: hidden and cell state (1, 1, 128)."""
 
 DETECTOR_FILE = Path(__file__).with_name("silero_vad_16k.onnx")
 _SHA256 = "82e3cc2059049ae6bf598255ea832d88a21c82aaae8111ca54ea0da1ce61ed7c"
 _MAX_BYTES = 8 * 2**20
-_CONTEXT_SAMPLES = 64
-_STATE_SHAPE = (1, 1, 128)
-_WARM_UP_WINDOWS = 16
+CONTEXT_SAMPLES = 64
+_NO_STATE = np.zeros((1, 1, 128), dtype=np.float32)
+WARM_UP_WINDOWS = 16
 """Silence before and after a recording, so that speech at its very start is found as well."""
 _USUAL_QUANTILE = 0.8
 """Share of the samples of a recording that are below its usual level, silence aside."""
@@ -50,7 +59,7 @@ _SHOUT_SPEED = 0.75
 """Playback speed of the second attempt, if no speech was found."""
 _MIN_SHOUT_SHARE = 0.5
 """Least share of the loud part that the second attempt must find."""
-_LOUDEST_WINDOW_RMS = 0.1
+LOUDEST_WINDOW_RMS = 0.1
 """A recording is scaled so that its loudest window has this root mean square."""
 
 
@@ -99,7 +108,7 @@ class VoiceActivityDetector:
         return tightened(found, recording)
 
     def _spans(self, recording: Float32) -> Speech:
-        silence = np.zeros(_WARM_UP_WINDOWS * WINDOW_SAMPLES, dtype=np.float32)
+        silence = np.zeros(WARM_UP_WINDOWS * WINDOW_SAMPLES, dtype=np.float32)
         padded = np.concatenate([silence, recording, silence])
         found = find_spans(self.probabilities(padded), len(padded))
         return found.within(len(silence), len(recording))
@@ -122,18 +131,29 @@ class VoiceActivityDetector:
 
         The last window is filled up with zeros. Raises :class:`ModelError`.
         """
+        if not len(recording):
+            return np.zeros(0, dtype=np.float32)
+        return self.read_windows(_windows(recording), None)[0]
+
+    def read_windows(
+        self, windows: Float32, state: DetectorState | None
+    ) -> tuple[Float32, DetectorState]:
+        """Return the probability of speech (m,) in consecutive ``windows`` (m, 576), each with 64
+        samples of context before its own 512, and the state after them.
+
+        ``state`` is the one after the windows before; ``None`` begins a recording. Raises
+        :class:`ModelError`.
+        """
         self.load()
         session = self._session
         assert session is not None  # noqa: S101
-        if not len(recording):
-            return np.zeros(0, dtype=np.float32)
-        state = np.zeros(_STATE_SHAPE, dtype=np.float32)
-        feeds = {"input": _windows(recording), "h": state, "c": state}
+        h, c = (_NO_STATE, _NO_STATE) if state is None else state
         try:
-            probabilities = session.run(["speech_probs"], feeds)[0]
+            outputs = session.run(["speech_probs", "hn", "cn"], {"input": windows, "h": h, "c": c})
         except Exception as error:
             raise ModelError(f"{self._file} failed: reinstall the package") from error
-        return np.asarray(probabilities, dtype=np.float32).reshape(-1)
+        probabilities = np.asarray(outputs[0], dtype=np.float32).reshape(-1)
+        return probabilities, (outputs[1], outputs[2])
 
     def _forget_in_child(self) -> None:
         session, self._session = self._session, None
@@ -146,18 +166,18 @@ def _limited(recording: Float32) -> Float32:
     not hide a quiet voice."""
     levels = np.abs(recording)
     usual = float(np.quantile(levels[levels > 0], _USUAL_QUANTILE))
-    limited = np.clip(recording.astype(np.float64) * (_LOUDEST_WINDOW_RMS / usual), -1, 1)
+    limited = np.clip(recording.astype(np.float64) * (LOUDEST_WINDOW_RMS / usual), -1, 1)
     return limited.astype(np.float32)
 
 
 def _windows(recording: Float32) -> Float32:
     """Return (m, 576): windows of ``recording`` (n,) behind the context of each, at one level."""
     count = -(-len(recording) // WINDOW_SAMPLES)
-    padded = np.zeros(_CONTEXT_SAMPLES + count * WINDOW_SAMPLES, dtype=np.float32)
-    padded[_CONTEXT_SAMPLES : _CONTEXT_SAMPLES + len(recording)] = recording
-    own = padded[_CONTEXT_SAMPLES:].reshape(count, WINDOW_SAMPLES)
+    padded = np.zeros(CONTEXT_SAMPLES + count * WINDOW_SAMPLES, dtype=np.float32)
+    padded[CONTEXT_SAMPLES : CONTEXT_SAMPLES + len(recording)] = recording
+    own = padded[CONTEXT_SAMPLES:].reshape(count, WINDOW_SAMPLES)
     loudest = float(np.sqrt(np.mean(np.square(own, dtype=np.float64), axis=1).max()))
     if loudest > 0:
-        padded *= np.float32(_LOUDEST_WINDOW_RMS / loudest)
-    size = _CONTEXT_SAMPLES + WINDOW_SAMPLES
+        padded *= np.float32(LOUDEST_WINDOW_RMS / loudest)
+    size = CONTEXT_SAMPLES + WINDOW_SAMPLES
     return np.lib.stride_tricks.sliding_window_view(padded, size)[::WINDOW_SAMPLES].copy()
