@@ -32,7 +32,7 @@ from ugsd_sdk.profile.profile import Profile
 from ugsd_sdk.profile.user_profile import UserProfile
 from ugsd_sdk.settings.config import ANONYMOUS, Settings
 from ugsd_sdk.speech.reader import Meter, SpeechDetector
-from ugsd_sdk.speech.spans import SAMPLE_RATE
+from ugsd_sdk.speech.spans import END_PAUSE_S, MAX_SEGMENT_S, SAMPLE_RATE
 from ugsd_sdk.users.models import Models
 from ugsd_sdk.users.user_pipelines import UserPipelines
 
@@ -44,6 +44,9 @@ if TYPE_CHECKING:
     from ugsd_sdk.connection.session import PairIdentity
     from ugsd_sdk.connection.verifier_connection import VerifierConnection
     from ugsd_sdk.home import UserEgress
+    from ugsd_sdk.streams.caption_stream import AsyncCaptionStream, CaptionStream
+    from ugsd_sdk.streams.sources import StreamSource
+    from ugsd_sdk.streams.utterance_captions import UtteranceCaptions
     from ugsd_sdk.transport import Transport
 
 __all__ = ["Captioner"]
@@ -222,6 +225,73 @@ class Captioner(CaptionerCalls):
             call.notify(finished_event(caption))
             return caption
 
+    def stream(
+        self,
+        source: StreamSource,
+        sample_rate: float | None = None,
+        *,
+        user: str | None = None,
+        profile: Profile | None = None,
+        length: CaptionLength | str | None = None,
+        seed: int | None = None,
+        drafts: bool = True,
+        end_pause_s: float = END_PAUSE_S,
+        max_segment_s: float = MAX_SEGMENT_S,
+    ) -> CaptionStream:
+        """Caption the utterances of a stream as they come: iterate over its events.
+
+        ``source`` is a path, an open pipe of int16 samples, an iterator of chunks, or a
+        :class:`Microphone`; ``sample_rate`` in Hz goes with samples. ``drafts`` are made about
+        every second while someone speaks. An utterance ends with a pause of ``end_pause_s``, and
+        one that lasts ``max_segment_s`` is cut. The other arguments are those of :meth:`caption`.
+
+        Raises :class:`ConfigError` for wrong arguments. See :class:`CaptionStream` for the rest.
+        """
+        from ugsd_sdk.streams.caption_stream import CaptionStream  # noqa: PLC0415  # heavy
+
+        options = CaptionOptions.checked(profile, length, seed)
+        made = self._utterance_captions(user, options, drafts, end_pause_s, max_segment_s)
+        return CaptionStream(source, sample_rate, made)
+
+    def astream(
+        self,
+        source: StreamSource,
+        sample_rate: float | None = None,
+        *,
+        user: str | None = None,
+        profile: Profile | None = None,
+        length: CaptionLength | str | None = None,
+        seed: int | None = None,
+        drafts: bool = True,
+        end_pause_s: float = END_PAUSE_S,
+        max_segment_s: float = MAX_SEGMENT_S,
+    ) -> AsyncCaptionStream:
+        """Caption a stream as :meth:`stream` does, for ``async for``. The source may be an
+        asynchronous iterator of chunks as well. Cancelling the task ends the stream."""
+        from ugsd_sdk.streams.caption_stream import AsyncCaptionStream  # noqa: PLC0415  # heavy
+
+        options = CaptionOptions.checked(profile, length, seed)
+        made = self._utterance_captions(user, options, drafts, end_pause_s, max_segment_s)
+        return AsyncCaptionStream(source, sample_rate, made)
+
+    def _utterance_captions(
+        self,
+        user: str | None,
+        options: CaptionOptions,
+        drafts: bool,
+        end_pause_s: float,
+        max_segment_s: float,
+    ) -> Callable[[], UtteranceCaptions]:
+        from ugsd_sdk.streams.utterance_captions import (  # noqa: PLC0415  # heavy
+            StreamOptions,
+            UtteranceCaptions,
+        )
+
+        streaming = StreamOptions(drafts, end_pause_s, max_segment_s)
+        recording = replace(options, recording=os.urandom(16))
+        caption = self._utterance_captioner(user, recording)
+        return lambda: UtteranceCaptions(self._load().models.detector, caption, streaming)
+
     def _utterance_captioner(self, user: str | None, options: CaptionOptions) -> UtteranceCaptioner:
         """Return what captions the utterances of a stream or recording of ``user``, as ``options``
         says: mono samples (n,) at 16 kHz."""
@@ -336,7 +406,7 @@ class _Loaded:
         self.settings = settings
         self.load_s = 0.0
         self.pipelines = UserPipelines(self._new_pipeline)
-        self._models = models
+        self.models = models
         self._endpoint = endpoint
         if endpoint is not None:
             from ugsd_sdk.connection.circuit import Circuit  # noqa: PLC0415  # heavy
@@ -356,13 +426,13 @@ class _Loaded:
         """Close the pipelines when their captions have ended, then the rest."""
         self.pipelines.stop()
         with ExitStack() as closing:  # closes all of them even if one fails
-            closing.callback(self._models.close)
+            closing.callback(self.models.close)
             if self._endpoint is not None:
                 closing.callback(self._endpoint.close)
             closing.callback(self.pipelines.close)
 
     def _new_pipeline(self, user: str) -> CaptionPipeline:
-        settings, models = self.settings.for_user(user), self._models
+        settings, models = self.settings.for_user(user), self.models
         links = user_egress = folder = None
         if self._endpoint is not None:
             from ugsd_sdk.connection.connection_pool import (  # noqa: PLC0415  # heavy
@@ -402,7 +472,7 @@ class _Loaded:
         return VerifierConnection(
             self._endpoint,
             user_egress,
-            lambda: _pair_identity(self._models.drafter),
+            lambda: _pair_identity(self.models.drafter),
             connect_timeout_s=settings.verifier.connect_timeout_s,
             circuit=self._circuit,
         )

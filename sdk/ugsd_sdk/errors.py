@@ -8,7 +8,9 @@
     │   ├── EmptyAudio             no samples at all
     │   ├── AudioTooShort          under 0.1 s
     │   ├── AudioTooLong           over 12 hours
-    │   └── BadSamples             NaN, infinity, wrong type, shape or sample rate
+    │   ├── BadSamples             NaN, infinity, wrong type, shape or sample rate
+    │   └── StreamSourceError      the source of a stream failed; ``__cause__`` is its error
+    │       └── MicrophoneUnavailable   no microphone, or nothing that reads it is installed
     ├── ModelError                 the drafter is missing or damaged, or its output is invalid
     ├── ConfigError                a setting is missing, unknown or out of range
     ├── ProfileError               a speaker profile cannot be stored or deleted
@@ -47,8 +49,10 @@ __all__ = [
     "CheckpointError",
     "ConfigError",
     "EmptyAudio",
+    "MicrophoneUnavailable",
     "ModelError",
     "ProfileError",
+    "StreamSourceError",
     "TransportError",
     "UgsdError",
     "UnreadableAudio",
@@ -87,6 +91,15 @@ class AudioTooLong(AudioError):
 
 class BadSamples(AudioError):
     """Samples are NaN or infinite, or have a wrong type, shape or sample rate."""
+
+
+class StreamSourceError(AudioError):
+    """The source of a stream raised an error, which is the ``__cause__`` of this one. What was
+    spoken before it has been captioned."""
+
+
+class MicrophoneUnavailable(StreamSourceError):
+    """There is no such microphone, or what reads it is not installed."""
 
 
 class ModelError(UgsdError):

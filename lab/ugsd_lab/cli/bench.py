@@ -50,6 +50,7 @@ def register(app: typer.Typer) -> None:
     bench.command(
         "encoders", epilog="Example: ugsd-lab bench encoders --whisper whisper-tiny-en.safetensors"
     )(bench_encoders)
+    bench.command("stream", epilog="Example: ugsd-lab bench stream --minutes 10")(bench_stream)
     bench.command("link", epilog="Example: ugsd-lab bench link --round-trip 50 --clips 4")(
         bench_link
     )
@@ -189,6 +190,26 @@ def bench_speech(
     with shown_progress() as progress:
         found = measure(data, clips, recordings, progress)
     _print_tables(tables(found), (), found.as_dict(), as_json=as_json, markdown=False)
+
+
+def bench_stream(
+    data: DataFolder = None,
+    minutes: Annotated[
+        int, typer.Option(min=1, metavar="N", help="Minutes of sound to stream.")
+    ] = 60,
+    as_json: AsJson = False,
+) -> None:
+    """What a stream costs, and what it finds.
+
+    Streams test clips with pauses and sounds between them in chunks of 20 ms, on one core, and
+    compares with the utterances that the offline detector finds. Runs on EMO-DB, which comes with
+    the package, and on every corpus in --data.
+    """
+    from ugsd_lab.bench.stream import bench_stream as measure
+
+    with shown_progress() as progress:
+        figures = measure(data, minutes, progress)
+    _print_figures(figures, as_json=as_json)
 
 
 def bench_robustness(

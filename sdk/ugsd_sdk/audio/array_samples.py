@@ -22,15 +22,15 @@ from numpy.typing import NDArray
 from ugsd_sdk.audio.segments import BLOCK_FRAMES, MAX_CHANNELS, Block, Segment, check_rate
 from ugsd_sdk.errors import BadSamples, EmptyAudio
 
-__all__ = ["array_segment"]
+__all__ = ["array_segment", "as_array", "checked_rate"]
 
 _WAY = "give (samples,) or (samples, channels)"
 
 
 def array_segment(clip: object, sample_rate: float | None) -> Segment:
     """The samples of ``clip`` as a segment. Raises :class:`BadSamples` and :class:`EmptyAudio`."""
-    samples = _samples_last_channels(_as_array(clip))
-    rate = _checked_rate(sample_rate)
+    samples = _samples_last_channels(as_array(clip))
+    rate = checked_rate(sample_rate)
     centre, full_scale = _scale(samples)
 
     def read() -> Iterator[Block]:
@@ -44,7 +44,8 @@ def array_segment(clip: object, sample_rate: float | None) -> Segment:
     return Segment(rate, samples.shape[1], read, len(samples))
 
 
-def _checked_rate(sample_rate: float | None) -> int:
+def checked_rate(sample_rate: float | None) -> int:
+    """Return a sample rate in Hz as a whole number. Raises :class:`BadSamples`."""
     if sample_rate is None:
         raise BadSamples("samples need their sample_rate in Hz: caption(samples, 16_000)")
     if isinstance(sample_rate, (bool, np.bool_)) or not isinstance(sample_rate, numbers.Real):
@@ -57,7 +58,8 @@ def _checked_rate(sample_rate: float | None) -> int:
     return int(sample_rate)
 
 
-def _as_array(clip: object) -> NDArray[np.generic]:
+def as_array(clip: object) -> NDArray[np.generic]:
+    """Return ``clip`` by the protocols of arrays. Raises :class:`BadSamples`."""
     if isinstance(clip, np.ma.MaskedArray):
         return _unmasked(clip)
     if isinstance(clip, np.ndarray):

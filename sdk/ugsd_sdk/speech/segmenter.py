@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import Protocol, TypeAlias
+from typing import Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,8 +19,9 @@ from ugsd_sdk.errors import ConfigError
 from ugsd_sdk.speech.running_level import RunningLevel
 from ugsd_sdk.speech.sample_buffer import SampleBuffer
 from ugsd_sdk.speech.spans import (
-    END_PAUSE_WINDOWS,
+    END_PAUSE_S,
     MARGIN_WINDOWS,
+    MAX_SEGMENT_S,
     MIN_SPEECH_S,
     SAMPLE_RATE,
     WINDOW_SAMPLES,
@@ -36,22 +37,18 @@ from ugsd_sdk.speech.voice_activity import (
 )
 
 __all__ = [
-    "END_PAUSE_S",
-    "MAX_SEGMENT_S",
     "Segmenter",
     "SegmenterEvent",
     "SpeechSegment",
     "SpeechStarted",
     "WindowDetector",
+    "check_pauses",
 ]
 
 Float32 = NDArray[np.float32]
 
 WINDOW_S = WINDOW_SAMPLES / SAMPLE_RATE
-END_PAUSE_S = END_PAUSE_WINDOWS * WINDOW_S
-"""Half a second, as within whole recordings."""
 MIN_END_PAUSE_S = 2 * MARGIN_WINDOWS * WINDOW_S
-MAX_SEGMENT_S = 30.0
 MIN_MAX_SEGMENT_S = 4.0
 WINDOWS_PER_CALL = 2
 """Windows that the detector reads at once in a stream: 64 ms."""
@@ -65,6 +62,7 @@ _EDGE_CONTEXT_SAMPLES = 80
 """Samples around an utterance that the level of its edges depends on."""
 
 
+@runtime_checkable
 class WindowDetector(Protocol):
     """Finds speech window by window, as
     :class:`~ugsd_sdk.speech.voice_activity.VoiceActivityDetector` does."""
@@ -119,8 +117,7 @@ class Segmenter:
         min_speech_s: float = MIN_SPEECH_S,
         windows_per_call: int = WINDOWS_PER_CALL,
     ) -> None:
-        _check("end_pause_s", end_pause_s, MIN_END_PAUSE_S)
-        _check("max_segment_s", max_segment_s, MIN_MAX_SEGMENT_S)
+        check_pauses(end_pause_s, max_segment_s)
         _check("min_speech_s", min_speech_s, 0)
         _check("windows_per_call", windows_per_call, 1)
         self._detector = detector
@@ -139,17 +136,23 @@ class Segmenter:
         return (self._buffer.end + self._num_waiting) / SAMPLE_RATE
 
     @property
-    def utterance(self) -> SpeechSegment | None:
-        """The utterance in hand, as far as it is known; ``None`` between utterances."""
-        tracker = self._tracker
-        if tracker.begin is None:
+    def utterance_s(self) -> tuple[float, float] | None:
+        """Start and end of the utterance in hand, as far as it is known, in seconds; ``None``
+        between utterances."""
+        if self._tracker.begin is None:
             return None
-        start, end = self._sample(tracker.begin), self._sample(tracker.end)
-        start = max(start, self._buffer.start)
-        samples = self._buffer.between(start, end).copy()
-        return SpeechSegment(
-            start / SAMPLE_RATE, (start + len(samples)) / SAMPLE_RATE, samples, is_cut=True
-        )
+        start, end = self._start_of(self._tracker.begin), self._sample(self._tracker.end)
+        return start / SAMPLE_RATE, end / SAMPLE_RATE
+
+    def utterance(self, last_s: float = math.inf) -> Float32:
+        """Return the samples (n,) of the utterance in hand, of which at most the last ``last_s``
+        seconds; none between utterances."""
+        if self._tracker.begin is None:
+            return np.zeros(0, np.float32)
+        start, end = self._start_of(self._tracker.begin), self._sample(self._tracker.end)
+        if end - start > last_s * SAMPLE_RATE:
+            start = end - round(last_s * SAMPLE_RATE)
+        return self._buffer.between(start, end).copy()
 
     def push(self, samples: Float32) -> list[SegmenterEvent]:
         """Add ``samples`` (n,), finite, and return what they show."""
@@ -269,6 +272,12 @@ class Segmenter:
             oldest = max(tracker.run_start, tracker.num_windows - self._max_windows // 2)
         oldest_sample = self._sample(oldest - MARGIN_WINDOWS) - _EDGE_CONTEXT_SAMPLES
         self._buffer.forget_before(oldest_sample)
+
+
+def check_pauses(end_pause_s: float, max_segment_s: float) -> None:
+    """Raise :class:`ConfigError` for numbers that a :class:`Segmenter` refuses."""
+    _check("end_pause_s", end_pause_s, MIN_END_PAUSE_S)
+    _check("max_segment_s", max_segment_s, MIN_MAX_SEGMENT_S)
 
 
 def _check(name: str, value: float, least: float) -> None:

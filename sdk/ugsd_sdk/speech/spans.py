@@ -14,8 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 __all__ = [
+    "END_PAUSE_S",
     "END_PAUSE_WINDOWS",
     "MARGIN_WINDOWS",
+    "MAX_SEGMENT_S",
     "MIN_SPEECH_S",
     "SAMPLE_RATE",
     "WINDOW_SAMPLES",
@@ -42,7 +44,10 @@ tone, of hum or of music, which reach about 0.7."""
 MARGIN_WINDOWS = 3
 """Kept on both sides of a run, a tenth of a second, for consonants that the detector misses."""
 END_PAUSE_WINDOWS = 16
+END_PAUSE_S = END_PAUSE_WINDOWS * WINDOW_SAMPLES / SAMPLE_RATE
 """An utterance ends with a pause of half a second; a shorter one is a pause in it."""
+MAX_SEGMENT_S = 30.0
+"""In a stream, speech that lasts longer without a pause is cut."""
 _EDGE_SAMPLES = 160
 _EDGE_LEVEL = 0.03
 """A span begins and ends where 10 ms have this share, -30 dB, of its loudest ones' level."""

@@ -12,24 +12,11 @@ from ugsd_lab.data.corpora import load_corpora, read_samples
 from ugsd_sdk.errors import ConfigError
 from ugsd_sdk.speech.segmenter import Segmenter, SegmenterEvent, SpeechSegment, SpeechStarted
 from ugsd_sdk.speech.spans import SAMPLE_RATE, WINDOW_SAMPLES
-from ugsd_sdk.speech.voice_activity import CONTEXT_SAMPLES, VoiceActivityDetector
+from ugsd_sdk.speech.voice_activity import VoiceActivityDetector
+
+from tests.doubles.streams import LoudDetector, silence, speech
 
 DETECTOR = VoiceActivityDetector()
-
-
-class LoudDetector:
-    """Takes every window that is not silent for speech."""
-
-    def read_windows(self, windows: np.ndarray, state: object) -> tuple[np.ndarray, object]:
-        return windows[:, CONTEXT_SAMPLES:].any(axis=1).astype(np.float32), state
-
-
-def tone(seconds: float, level: float = 0.1) -> np.ndarray:
-    return np.full(round(seconds * SAMPLE_RATE), level, np.float32)
-
-
-def silence(seconds: float) -> np.ndarray:
-    return np.zeros(round(seconds * SAMPLE_RATE), np.float32)
 
 
 @cache
@@ -86,14 +73,14 @@ def test_chunk_sizes_change_nothing(sizes: list[int]) -> None:
 
 def test_segment_comes_right_after_the_pause() -> None:
     segmenter = Segmenter(LoudDetector(), end_pause_s=0.512)
-    segmenter.push(np.concatenate([silence(1), tone(2)]))
+    segmenter.push(np.concatenate([silence(1), speech(2)]))
 
     assert not segments_of(segmenter.push(silence(0.4)))
     assert len(segments_of(segmenter.push(silence(0.3)))) == 1
 
 
 def test_speech_without_a_pause_is_cut_where_quiet() -> None:
-    samples = tone(20)
+    samples = speech(20)
     samples[7 * SAMPLE_RATE : 7 * SAMPLE_RATE + 3 * WINDOW_SAMPLES] = 0.01
 
     found = segments_of(events_of(Segmenter(LoudDetector(), max_segment_s=10), samples, [1000]))
@@ -106,15 +93,15 @@ def test_speech_without_a_pause_is_cut_where_quiet() -> None:
 
 def test_skipped_time_ends_the_utterance_and_counts() -> None:
     segmenter = Segmenter(LoudDetector())
-    events = segmenter.push(tone(2)) + segmenter.skip(3 * SAMPLE_RATE)
-    events += segmenter.push(tone(1)) + segmenter.finish()
+    events = segmenter.push(speech(2)) + segmenter.skip(3 * SAMPLE_RATE)
+    events += segmenter.push(speech(1)) + segmenter.finish()
 
     assert [(one.start_s, one.end_s) for one in segments_of(events)] == [(0, 2), (5, 6)]
     assert segmenter.position_s == 6
 
 
 def test_click_is_dropped() -> None:
-    samples = np.concatenate([silence(1), tone(0.09), silence(1)])
+    samples = np.concatenate([silence(1), speech(0.09), silence(1)])
 
     assert segments_of(events_of(Segmenter(LoudDetector()), samples, [320])) == []
 
@@ -129,7 +116,7 @@ def test_number_out_of_range_is_refused(wrong: dict[str, float]) -> None:
 
 def test_memory_is_bounded_by_the_longest_segment() -> None:
     segmenter = Segmenter(LoudDetector(), max_segment_s=5)
-    for samples in (tone(7), silence(7)) * 4:
+    for samples in (speech(7), silence(7)) * 4:
         segmenter.push(samples)
         assert segmenter._buffer.end - segmenter._buffer.start <= 6 * SAMPLE_RATE
         assert len(segmenter._buffer._samples) <= 24 * SAMPLE_RATE

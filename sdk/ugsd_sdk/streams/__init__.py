@@ -1,0 +1,1 @@
+"""Streams of sound: speech found as it comes, and captioned."""
