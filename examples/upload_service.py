@@ -102,10 +102,11 @@ class BodyLimit:
 
 @asynccontextmanager
 async def lifespan(_: FastAPI) -> AsyncIterator[State]:
-    """Load one captioner before the worker answers, and close it when the worker ends."""
+    """Prepare one captioner before the worker answers, and close it when the worker ends."""
     named = (one.split(":", 1) for one in os.environ.get("SERVICE_TOKENS", "").split(",") if one)
     users = {sha256(token.encode()).hexdigest(): user for user, token in named}
     async with Captioner(config=SETTINGS) as captioner:
+        await captioner.aprewarm()
         yield State(captioner=captioner, visitors=Visitors(), users=users)
 
 

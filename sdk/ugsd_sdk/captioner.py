@@ -420,7 +420,7 @@ class _Loaded:
 
     def prewarm(self) -> None:
         """Run each model once."""
-        self._models.prewarm()
+        self.models.prewarm()
 
     def close(self) -> None:
         """Close the pipelines when their captions have ended, then the rest."""

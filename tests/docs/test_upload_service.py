@@ -86,3 +86,123 @@ def test_two_users_upload_at_once(client: TestClient) -> None:
             assert one.json()["unverified_reason"]["cap"] == "blocks_per_day"
         else:
             assert one.json()["usage"]["num_blocks"] == 1
+
+
+def test_visitor_has_a_profile_while_visiting(
+    module: ModuleType, client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    visitors = client.app_state["visitors"]
+    client.cookies.clear()
+    for num_clips in range(3):
+        answer = upload(client, CLIPS[num_clips], {})
+        assert answer.status_code == 200
+        assert answer.json().get("profile", {}).get("num_clips", 0) == num_clips
+    cookie = client.cookies["visit"]
+    assert visitors.speaker(cookie).profile.num_clips == 3
+    assert "HttpOnly" in answer.headers["set-cookie"]
+    client.cookies.clear()
+    client.cookies.set("visit", "made-up")
+    upload(client, CLIPS[0], {})
+    assert client.cookies["visit"] not in {cookie, "made-up"}
+    monkeypatch.setattr(module, "VISIT_S", -1.0)
+    assert visitors.speaker(cookie).profile.num_clips == 0
+
+
+def test_visitors_are_bounded(module: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "MOST_VISITORS", 2)
+    visitors = module.Visitors()
+    first, *_, last = (visitors.speaker(None) for _ in range(3))
+    assert visitors.speaker(last.cookie).profile is last.profile
+    assert visitors.speaker(first.cookie).profile is not first.profile
+
+
+def test_unusable_uploads_are_refused(
+    module: ModuleType, client: TestClient, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    noise = tmp_path / "noise.wav"
+    noise.write_bytes(b"no audio" * 100)
+    answer = upload(client, noise, ADA)
+    assert (answer.status_code, answer.headers.get("set-cookie")) == (422, None)
+    assert "audio" in answer.json()["detail"]
+    assert upload(client, CLIPS[0], ADA, length="endless").status_code == 422
+    assert client.post("/captions", headers=ADA).status_code == 422
+    unknown = upload(client, CLIPS[0], {"Authorization": "Bearer guessed"})
+    assert (unknown.status_code, unknown.headers["WWW-Authenticate"]) == (401, "Bearer")
+    monkeypatch.setattr(module, "MOST_BYTES", 1000)
+    answer = upload(client, CLIPS[0], ADA)
+    assert (answer.status_code, answer.json()["detail"]) == (413, "send at most 1000 bytes")
+
+
+@pytest.mark.parametrize(
+    ("error", "status"), [(CaptionTimeout(20.0), 504), (AudioTooLong("over 12 hours"), 413)]
+)
+def test_error_has_a_status(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch, error: Exception, status: int
+) -> None:
+    async def fail(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr(Captioner, "acaption", fail)
+    answer = upload(client, CLIPS[0], ADA)
+    assert (answer.status_code, answer.json()["detail"]) == (status, str(error))
+
+
+def test_time_limit_reaches_the_caption(
+    module: ModuleType, client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "TIMEOUT_S", 1e-6)
+    assert upload(client, CLIPS[0], ADA).status_code == 504
+
+
+def test_closed_captioner_answers_503(module: ModuleType, tmp_path: Path) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("UGSD_HOME", str(tmp_path))
+        with TestClient(module.app) as client:
+            client.app_state["captioner"].close()
+            assert upload(client, CLIPS[0], {}).status_code == 503
+
+
+def test_workers_share_budgets(tmp_path: Path) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    environment = {name: value for name, value in os.environ.items() if "UGSD_" not in name}
+    environment |= SETTINGS | {"UGSD_HOME": str(tmp_path / "home"), "HOME": str(tmp_path)}
+    command = [
+        *(sys.executable, "-m", "uvicorn", "--app-dir", str(EXAMPLES), "upload_service:app"),
+        *("--workers", "2", "--port", str(port)),
+    ]
+    log = tmp_path / "log"
+    url = f"http://127.0.0.1:{port}"
+    with (
+        log.open("wb") as output,
+        subprocess.Popen(command, env=environment, stdout=output, stderr=output) as process,
+    ):
+        try:
+            started = "Application startup complete"
+            wait_for(lambda: log.read_text().count(started) == 2)
+            assert httpx2.get(f"{url}/healthz").json() == {"status": "ok"}
+
+            def send(clip: Path) -> Any:  # a new connection each time, which either worker takes
+                with httpx2.Client(base_url=url, timeout=60) as client:
+                    return upload(client, clip, BEN)
+
+            answers = [*map(send, CLIPS)]
+            with ThreadPoolExecutor(4) as threads:
+                answers += threads.map(send, CLIPS)
+            blocks = [one.json().get("usage", {}).get("num_blocks", 0) for one in answers]
+            assert all(one.status_code in {200, 429} for one in answers)
+            assert sum(blocks) == 3  # Ben's cap, which both workers charge
+            assert answers[-1].status_code == 429
+        finally:
+            process.send_signal(signal.SIGTERM)
+            process.wait(30)
+    assert log.read_text().count("Application shutdown complete") == 2
+    assert "Traceback" not in log.read_text()
+
+
+def wait_for(holds: Any) -> None:
+    end_s = monotonic() + START_S
+    while not holds():
+        assert monotonic() < end_s
+        sleep(0.05)
