@@ -101,8 +101,7 @@ def test_visitor_has_a_profile_while_visiting(
     assert visitors.speaker(cookie).profile.num_clips == 3
     assert "HttpOnly" in answer.headers["set-cookie"]
     client.cookies.clear()
-    client.cookies.set("visit", "made-up")
-    upload(client, CLIPS[0], {})
+    answer = upload(client, CLIPS[0], {"Cookie": "visit=made-up"})
     assert client.cookies["visit"] not in {cookie, "made-up"}
     monkeypatch.setattr(module, "VISIT_S", -1.0)
     assert visitors.speaker(cookie).profile.num_clips == 0
