@@ -9,10 +9,8 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from time import monotonic, sleep
-from types import ModuleType
 from typing import Any
 
 import httpx2
@@ -22,9 +20,10 @@ from ugsd_sdk.captioner import Captioner
 from ugsd_sdk.drafter.bundle import STARTER, DrafterBundle
 from ugsd_sdk.errors import AudioTooLong, CaptionTimeout
 
-from tests.docs.documents import ROOT
 
-EXAMPLES = ROOT / "examples"
+from tests.docs.example_modules import EXAMPLES, example
+
+upload_service = example("upload_service")
 CLIPS = sorted((DrafterBundle.of(STARTER).folder / "clips").glob("16*.opus"))
 ADA, BEN = ({"Authorization": f"Bearer {token}"} for token in ("token-of-ada", "token-of-ben"))
 SETTINGS = {
@@ -37,30 +36,14 @@ SETTINGS = {
 START_S = 60.0
 
 
-def service() -> ModuleType:
-    spec = spec_from_file_location("upload_service", EXAMPLES / "upload_service.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = module_from_spec(spec)
-    sys.modules["upload_service"] = module  # its annotations are looked up there
-    spec.loader.exec_module(module)
-    return module
-
-
 @pytest.fixture(scope="module")
-def module() -> ModuleType:
-    return service()
-
-
-@pytest.fixture(scope="module")
-def client(
-    module: ModuleType, tmp_path_factory: pytest.TempPathFactory
+def client(tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[TestClient]:
     with pytest.MonkeyPatch.context() as patch:
         for name, value in SETTINGS.items():
             patch.setenv(name, value)
         patch.setenv("UGSD_HOME", str(tmp_path_factory.mktemp("home")))
-        with TestClient(module.app) as client:
+        with TestClient(upload_service.app) as client:
             captioner = client.app_state["captioner"]
             for user in ("ada", "ben"):
                 captioner.wait_until_connected(user=user)
@@ -89,7 +72,7 @@ def test_two_users_upload_at_once(client: TestClient) -> None:
 
 
 def test_visitor_has_a_profile_while_visiting(
-    module: ModuleType, client: TestClient, monkeypatch: pytest.MonkeyPatch
+    client: TestClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     visitors = client.app_state["visitors"]
     client.cookies.clear()
@@ -103,20 +86,20 @@ def test_visitor_has_a_profile_while_visiting(
     client.cookies.clear()
     answer = upload(client, CLIPS[0], {"Cookie": "visit=made-up"})
     assert client.cookies["visit"] not in {cookie, "made-up"}
-    monkeypatch.setattr(module, "VISIT_S", -1.0)
+    monkeypatch.setattr(upload_service, "VISIT_S", -1.0)
     assert visitors.speaker(cookie).profile.num_clips == 0
 
 
-def test_visitors_are_bounded(module: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "MOST_VISITORS", 2)
-    visitors = module.Visitors()
+def test_visitors_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(upload_service, "MOST_VISITORS", 2)
+    visitors = upload_service.Visitors()
     first, *_, last = (visitors.speaker(None) for _ in range(3))
     assert visitors.speaker(last.cookie).profile is last.profile
     assert visitors.speaker(first.cookie).profile is not first.profile
 
 
 def test_unusable_uploads_are_refused(
-    module: ModuleType, client: TestClient, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    client: TestClient, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     noise = tmp_path / "noise.wav"
     noise.write_bytes(b"no audio" * 100)
@@ -127,7 +110,7 @@ def test_unusable_uploads_are_refused(
     assert client.post("/captions", headers=ADA).status_code == 422
     unknown = upload(client, CLIPS[0], {"Authorization": "Bearer guessed"})
     assert (unknown.status_code, unknown.headers["WWW-Authenticate"]) == (401, "Bearer")
-    monkeypatch.setattr(module, "MOST_BYTES", 1000)
+    monkeypatch.setattr(upload_service, "MOST_BYTES", 1000)
     answer = upload(client, CLIPS[0], ADA)
     assert (answer.status_code, answer.json()["detail"]) == (413, "send at most 1000 bytes")
 
@@ -147,16 +130,16 @@ def test_error_has_a_status(
 
 
 def test_time_limit_reaches_the_caption(
-    module: ModuleType, client: TestClient, monkeypatch: pytest.MonkeyPatch
+    client: TestClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "TIMEOUT_S", 1e-6)
+    monkeypatch.setattr(upload_service, "TIMEOUT_S", 1e-6)
     assert upload(client, CLIPS[0], ADA).status_code == 504
 
 
-def test_closed_captioner_answers_503(module: ModuleType, tmp_path: Path) -> None:
+def test_closed_captioner_answers_503(tmp_path: Path) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("UGSD_HOME", str(tmp_path))
-        with TestClient(module.app) as client:
+        with TestClient(upload_service.app) as client:
             client.app_state["captioner"].close()
             assert upload(client, CLIPS[0], {}).status_code == 503
 
