@@ -124,6 +124,7 @@ _NAMES_BY_MODULE = {
         "TransportError",
         "UgsdError",
     ),
+    "ugsd_sdk.timelines": ("Timeline",),
     "ugsd_sdk.decoding.risk_controlled": ("RiskControlledPolicy",),
     "ugsd_sdk.decoding.policy": (
         "AlwaysEscalate",

@@ -45,6 +45,7 @@ EXPORTS = [
     "RiskControlledPolicy",
     "Settings",
     "Slot",
+    "Timeline",
     "TransportError",
     "UgsdError",
     "Uncertainty",

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 from ugsd_privacy.output.terminal import configure_logging, print_error, print_line, run_app
 
-from ugsd_sdk.cli import audit, budget, caption, demo, explain, privacy, profile, trust
+from ugsd_sdk.cli import audit, budget, caption, demo, explain, privacy, profile, timeline, trust
 
 __all__ = ["main"]
 
@@ -59,6 +59,7 @@ def _options(
 
 
 caption.register(_app)
+timeline.register(_app)
 explain.register(_app)
 audit.register(_app)
 budget.register(_app)

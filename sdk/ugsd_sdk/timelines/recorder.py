@@ -45,6 +45,7 @@ def make_timeline(
     caption_with: Callable[[Profile | None, bytes], UtteranceCaptioner],
     detector: WindowDetector,
     profile: Profile | Mapping[str, Profile] | None = None,
+    user_profile: Profile | None = None,
     settings: Mapping[str, str] | None = None,
     checkpoint: str | os.PathLike[str] | None = None,
     on_progress: ProgressCallback | None = None,
@@ -54,8 +55,11 @@ def make_timeline(
 
     ``caption_with`` returns what captions the utterances of a channel, given its profile and the
     id of the recording (16 bytes). Channels that are read apart have a profile each, which begins
-    empty or is the one that ``profile`` has for the channel's label. ``settings`` are what else
-    captions depend on, for the ``checkpoint``. ``call`` can end it, also between utterances.
+    empty or is the one that ``profile`` has for the channel's label. A recording of one channel,
+    and one whose channels are read together, have ``profile``, or else ``user_profile``; read
+    together without either they have none. ``settings`` are what else
+    captions depend on, for the ``checkpoint``. ``call`` can
+    end it, between utterances.
 
     Raises :class:`AudioError`, :class:`CheckpointError`, :class:`ConfigError`, and what
     ``caption_with`` raises.
@@ -63,9 +67,10 @@ def make_timeline(
     layout, names = _layout_of(channels)
     call = call or Call()
     with ExitStack() as stack:
+        stack.enter_context(call.running())
         reader = stack.enter_context(ChannelReader(recording, sample_rate, layout=layout))
         labels, notes = _labels_of(reader, layout, names)
-        profiles = _profiles_of(labels, reader, layout, profile)
+        profiles = _profiles_of(labels, reader, layout, profile, user_profile)
         header = CheckpointHeader.of("", {})
         opened: Checkpoint | None = None
         if checkpoint is not None:
@@ -153,7 +158,8 @@ class _ChannelRecorder:
             self._profile.begin(segment.end_s)
         entry = next(self._known, None)
         if entry is None:
-            caption = self._caption(segment.samples, call=self._call)
+            self._call.check()
+            caption = self._caption(segment.samples)
             self._remember(segment, caption)
         else:
             caption = self._repeated(entry, segment)
@@ -239,6 +245,7 @@ def _profiles_of(
     reader: ChannelReader,
     layout: ChannelLayout,
     given: Profile | Mapping[str, Profile] | None,
+    of_user: Profile | None,
 ) -> list[ChannelProfile | None]:
     """Return the profile of each channel that is read."""
     if isinstance(given, Profile):
@@ -254,8 +261,11 @@ def _profiles_of(
         raise ConfigError(
             f"profile: no channel is called {unknown[0]!r}; they are {', '.join(labels)}"
         )
-    if layout is ChannelLayout.TOGETHER:
-        return [ChannelProfile(by_label[labels[0]]) if labels[0] in by_label else None]
+    if reader.num_channels == 1 or layout is ChannelLayout.TOGETHER:
+        one = by_label.get(labels[0], of_user)
+        if one is None and layout is ChannelLayout.APART:
+            one = Profile()
+        return [None if one is None else ChannelProfile(one)]
     return [ChannelProfile(by_label.get(label) or Profile()) for label in labels]
 
 
