@@ -31,7 +31,7 @@ from fastapi import Cookie, Depends, FastAPI, HTTPException, Request, Response, 
 from fastapi.responses import JSONResponse
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
-from ugsd_sdk import AudioError, Caption, CaptionLength, Captioner, Profile, ReasonCode
+from ugsd_sdk import AudioError, Caption, Captioner, CaptionLength, Profile, ReasonCode
 from ugsd_sdk.errors import AudioTooLong, CaptionerClosed, CaptionTimeout
 
 SETTINGS = Path(__file__).with_suffix(".toml")

@@ -20,7 +20,6 @@ from ugsd_sdk.captioner import Captioner
 from ugsd_sdk.drafter.bundle import STARTER, DrafterBundle
 from ugsd_sdk.errors import AudioTooLong, CaptionTimeout
 
-
 from tests.docs.example_modules import EXAMPLES, example
 
 upload_service = example("upload_service")
@@ -37,8 +36,7 @@ START_S = 60.0
 
 
 @pytest.fixture(scope="module")
-def client(tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[TestClient]:
+def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
     with pytest.MonkeyPatch.context() as patch:
         for name, value in SETTINGS.items():
             patch.setenv(name, value)
