@@ -14,10 +14,10 @@ from pathlib import Path
 
 import ugsd_sdk
 
-CLIPS = (Path(ugsd_sdk.__file__).parent / "starter" / "clips").glob("16*.opus")
+BUNDLED = Path(ugsd_sdk.__file__).parent / "starter" / "clips"
 with ugsd_sdk.Captioner("free", verifier="embedded", user="ada") as captioner:
     captioner.wait_until_connected()
-    for clip in sys.argv[1:] or sorted(CLIPS):
+    for clip in sys.argv[1:] or sorted(map(str, BUNDLED.glob("16*.opus"))):
         caption = captioner.caption(clip)
         emotion, pitch = caption.attributes.emotion, caption.attributes.pitch
         print(caption)

@@ -127,7 +127,8 @@ def speaker_of(
     visit: Annotated[str | None, Cookie()] = None,
 ) -> Speaker:
     if token is None:
-        return request.state.visitors.speaker(visit)
+        visitors: Visitors = request.state.visitors
+        return visitors.speaker(visit)
     user = request.state.users.get(sha256(token.credentials.encode()).hexdigest())
     if user is None:
         raise HTTPException(401, "this token is not known", {"WWW-Authenticate": "Bearer"})
