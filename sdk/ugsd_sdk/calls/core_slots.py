@@ -15,7 +15,7 @@ from threading import Lock, local
 
 from ugsd_privacy.forks import call_in_children
 
-from ugsd_sdk.calls.call import check_current_call
+from ugsd_sdk.calls.call import current_call
 
 __all__ = ["CORE_SLOTS", "CoreSlots", "usable_cores"]
 
@@ -47,17 +47,16 @@ class CoreSlots:
         self._queue = _Queue(self._count)
 
     @contextmanager
-    def held(self, check: Callable[[], None] = check_current_call) -> Iterator[None]:
+    def held(self) -> Iterator[None]:
         """Hold a slot inside the block. A thread that holds one needs no second one.
 
-        Raises what ``check`` raises while this waits, by default :class:`CallEnded` if the
-        thread's call has ended.
+        Raises :class:`CallEnded` if the thread's call has ended while this waits.
         """
         queue = self._queue
         if getattr(queue.own, "is_held", False):
             yield
             return
-        queue.acquire(check)
+        queue.acquire(current_call().check)
         queue.own.is_held = True
         try:
             yield
