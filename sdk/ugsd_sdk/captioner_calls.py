@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Self, TypedDict, TypeVar, Unpack
 from ugsd_sdk.audio.clip_sources import is_encoded
 from ugsd_sdk.calls.call import Call
 from ugsd_sdk.calls.call_threads import CallThreads
+from ugsd_sdk.calls.core_slots import usable_cores
 from ugsd_sdk.calls.events import CallEvent, CaptionFinished, EventListener
 from ugsd_sdk.calls.in_order import ClipJob, ended_in_order
 from ugsd_sdk.calls.open_calls import OpenCalls
@@ -295,18 +296,12 @@ def _check_clips(clips: Any) -> None:
 
 def _num_workers(workers: int | None) -> int:
     if workers is None:
-        return min(_num_cores(), 4)
+        return min(usable_cores(), 4)
     if isinstance(workers, bool) or not isinstance(workers, int):
         raise WrongType(f"workers must be a whole number, not {type(workers).__name__}")
     if not 1 <= workers <= _MAX_WORKERS:
         raise ConfigError(f"workers must be 1 to {_MAX_WORKERS}, not {workers}")
     return workers
-
-
-def _num_cores() -> int:
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _name_of(clip: Any) -> str | None:
