@@ -265,6 +265,7 @@ class Captioner(CaptionerCalls):
     def _utterance_captions(self, keywords: StreamKeywords) -> Callable[[], UtteranceCaptions]:
         from ugsd_sdk.streams import utterance_captions as streams  # noqa: PLC0415  # heavy
 
+        self._calls.require_open()
         options, streaming = streams.checked(keywords)
         caption = self._utterance_captioner(keywords.get("user"), options)
         return lambda: streams.UtteranceCaptions(self._load().models.detector, caption, streaming)

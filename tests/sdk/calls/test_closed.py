@@ -29,9 +29,13 @@ ENDS = {"close", "aclose"}
 GIVEN: dict[str, tuple[Any, ...]] = {
     "acaption": (b"",),
     "acaption_many": ([],),
+    "astream": ([], 16_000),
+    "atimeline": (b"",),
     "caption": (b"",),
     "caption_many": ([],),
     "forget_user": ("ada",),
+    "stream": ([], 16_000),
+    "timeline": (b"",),
 }
 """Arguments of methods that need any."""
 
