@@ -90,6 +90,8 @@ class Found:
     lost: int = 0
     doubled: int = 0
     """Utterances that became more than one segment."""
+    joined: int = 0
+    """Utterances that are in one segment with the one before."""
     extra: int = 0
     """Segments in which there is no clip."""
     start_errors_s: list[float] = field(default_factory=list)
@@ -102,6 +104,7 @@ class Found:
     ) -> None:
         """Compare the utterances of one clip, which is somewhere in ``around``, with the final
         captions that begin before its end and the times at which they came."""
+        last: FinalCaption | None = None
         for start_s, end_s in offline:
             own = [
                 (final, at_s)
@@ -111,10 +114,17 @@ class Found:
             self.utterances += 1
             self.lost += not own
             self.doubled += len(own) > 1
-            if own:
+            if not own:
+                continue
+            if own[0][0] is last:  # a pause that lasts just long enough for one of both
+                self.joined += 1
+                self.end_errors_s.pop()
+                self.delays_s.pop()
+            else:
                 self.start_errors_s.append(abs(own[0][0].start_s - start_s))
-                self.end_errors_s.append(abs(own[-1][0].end_s - end_s))
-                self.delays_s.append(own[-1][1] - end_s)
+            last, at_s = own[-1]
+            self.end_errors_s.append(abs(last.end_s - end_s))
+            self.delays_s.append(at_s - end_s)
         self.extra += sum(
             final.start_s >= around[1] or final.end_s <= around[0] for final, _ in online
         )
@@ -188,6 +198,7 @@ class _Run:
             Figure("utterances found offline", found.utterances, ""),
             Figure("utterances lost", found.lost, "", 0),
             Figure("utterances doubled", found.doubled, "", 0),
+            Figure("utterances joined to the one before", found.joined, ""),
             Figure("segments without speech", found.extra, ""),
             *_quantiles("error of starts", found.start_errors_s, 0.3),
             *_quantiles("error of ends", found.end_errors_s, 0.3),

@@ -57,6 +57,11 @@ _RELEASES_DB_PER_S = (15.0, 1.0)
 """The detector reads a stream at two levels. One falls fast, so that a quiet voice is found after a
 loud sound. At the other, quiet rooms stay quiet: noise that is scaled up makes the detector deaf
 for seconds. The higher probability of speech counts."""
+_QUIET_LEVEL = 0.03
+"""Share, -30 dB, of the stream's level below which a window is quiet."""
+_REST_WINDOWS = 8
+"""In the quiet the detector forgets what it heard after a quarter of a second: loud noise would
+make it deaf for longer."""
 _MAX_DOUBT_WINDOWS = 32
 """An utterance waits a second for a sound that may be its continuation."""
 _QUIET_WINDOWS = 5
@@ -205,6 +210,8 @@ class Segmenter:
         self._num_waiting = 0
         self._is_announced = False
         self._states: list[DetectorState | None] = [None] * len(self._levels)
+        self._fresh: list[DetectorState | None] | None = None
+        self._num_quiet = 0
         self._context = np.zeros(CONTEXT_SAMPLES, np.float32)
         self._read(np.zeros(WARM_UP_WINDOWS * WINDOW_SAMPLES, np.float32), [])
 
@@ -229,10 +236,16 @@ class Segmenter:
             scaled = windows * np.array(gains, np.float32)[:, None]
             found, self._states[number] = self._detector.read_windows(scaled, self._states[number])
             probabilities = np.maximum(probabilities, found)
+        is_quiet = max(rms) < _QUIET_LEVEL * levels[-1]
+        self._num_quiet = self._num_quiet + len(own) if is_quiet else 0
         for probability, *loudness in zip(probabilities.tolist(), rms, levels, strict=True):
             self._advance(probability, events)
             is_speech = self._tracker.begin is not None
             self._add_shout(self._sounds.push(*loudness, is_speech=is_speech), events)
+        if self._fresh is None:
+            self._fresh = list(self._states)
+        elif self._num_quiet >= _REST_WINDOWS and self._tracker.run_start is None:
+            self._states = list(self._fresh)
         self._forget()
 
     def _advance(self, probability: float, events: list[SegmenterEvent]) -> None:
