@@ -85,6 +85,7 @@ __all__ = [
     "RiskControlledPolicy",
     "Settings",
     "Slot",
+    "Timeline",
     "TransportError",
     "UgsdError",
     "Uncertainty",
