@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from ugsd_sdk.profile.profile import Profile
     from ugsd_sdk.prosody.recording_quality import RecordingNote
     from ugsd_sdk.settings.config import NoiseSettings, Settings, UserSettings, VerifierSettings
+    from ugsd_sdk.timelines import Timeline
 
 __all__ = [
     "AlwaysEscalate",
