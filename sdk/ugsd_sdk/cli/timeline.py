@@ -117,7 +117,7 @@ def timeline(
     config: ConfigOption = None,
     home: HomeOption = None,
 ) -> None:
-    """Caption each utterance of a long recording, and show how they change.
+    """Caption the utterances of a long recording, with a picture.
 
     Channels are read apart unless --channels says otherwise: each is one speaker, with a speaker
     profile that lasts as long as the command. An interrupted command continues from its
