@@ -17,9 +17,9 @@ from ugsd_privacy.strict_models import attribute_docstrings
 from ugsd_sdk import errors
 from ugsd_sdk.settings.config import (
     AuditSettings,
-    UserSettings,
     NoiseSettings,
     Settings,
+    UserSettings,
     VerifierSettings,
 )
 from ugsd_server.settings import Settings as ServerSettings
