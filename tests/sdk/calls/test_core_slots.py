@@ -117,8 +117,8 @@ def test_slot_given_to_an_ended_call_returns() -> None:
         some._queue.release()  # hands the only slot to the thread that waits here
         raise CaptionCancelled
 
+    some._queue._num_held = 1
     with pytest.raises(CaptionCancelled):
-        some._queue._num_held = 1
         some._queue.acquire(check)
     assert some._queue._num_held == 0
 
