@@ -58,6 +58,7 @@ def register(app: typer.Typer) -> None:
     bench.command("link", epilog="Example: ugsd-lab bench link --round-trip 50 --clips 4")(
         bench_link
     )
+    bench.command("callers", epilog="Example: ugsd-lab bench callers --rounds 10")(bench_callers)
     app.add_typer(bench, name="bench")
 
 
@@ -105,6 +106,44 @@ def bench_drafting(
         found = measure(chosen, pair_of(drafter).drafter, runs, progress)
     document: dict[str, object] = {"drafting": [cost.as_dict() for cost in found]}
     _print_tables(tables(found), notes(found), document, as_json=as_json, markdown=markdown)
+
+
+def bench_callers(
+    drafter: DrafterName = "starter",
+    callers: Annotated[
+        int, typer.Option(min=2, metavar="N", help="Threads that caption at once.")
+    ] = 8,
+    rounds: Annotated[
+        int, typer.Option(min=1, metavar="N", help="How often all systems are measured in turn.")
+    ] = 12,
+    captions: Annotated[
+        int, typer.Option(min=2, metavar="N", help="Captions of each system in each round.")
+    ] = 64,
+    users: Annotated[
+        int, typer.Option(min=2, metavar="N", help="Users up to whom memory is measured.")
+    ] = 64,
+    as_json: AsJson = False,
+    markdown: Markdown = False,
+) -> None:
+    """Many callers and many users of one captioner.
+
+    Captions per second and waits of one caller and of several at once, who are also compared with a
+    lock around the captioner, and the memory that one more user takes, offline and connected to a
+    verifier. Runs on EMO-DB, which comes with the package.
+    """
+    from ugsd_lab.bench.callers import bench_callers as measure
+    from ugsd_lab.bench.callers import notes, tables
+    from ugsd_lab.bench.user_memory import measure_user_memory
+    from ugsd_lab.bench.user_memory import tables as memory_tables
+    from ugsd_lab.evaluation import pair_of
+
+    require_one_output(as_json=as_json, markdown=markdown)
+    with shown_progress() as progress:
+        found = measure(callers, rounds, captions, progress, drafter=str(pair_of(drafter).drafter))
+        memory = measure_user_memory(users, progress)
+    document = found.as_dict() | {"memory": [one.as_dict() for one in memory]}
+    printed = [*tables(found), *memory_tables(memory)]
+    _print_tables(printed, notes(found), document, as_json=as_json, markdown=markdown)
 
 
 def bench_privacy(

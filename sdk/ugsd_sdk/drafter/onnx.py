@@ -120,18 +120,13 @@ class OnnxDrafter:
     def encode(
         self, speech: Iterable[NDArray[np.float32]], profile: SpeakerProfile = EMPTY_PROFILE
     ) -> ConditionedClip:
-        with CORE_SLOTS.held():
-            return self._encoded(speech, profile)
-
-    def _encoded(
-        self, speech: Iterable[NDArray[np.float32]], profile: SpeakerProfile
-    ) -> ConditionedClip:
         embeddings: list[NDArray[np.float32]] = []
         lengths: list[int] = []
         for piece in speech:
-            windows = encoder_windows(levelled(piece))
-            embeddings += embed_windows(self._embed_frames, windows)
-            lengths += map(len, windows)
+            with CORE_SLOTS.held():
+                windows = encoder_windows(levelled(piece))
+                embeddings += embed_windows(self._embed_frames, windows)
+                lengths += map(len, windows)
         unnormalised = pooled(embeddings, lengths)
         voices = self._voices([unnormalised, *embeddings])
         voice = ClipVoice(

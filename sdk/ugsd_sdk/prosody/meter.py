@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
+from ugsd_sdk.calls.core_slots import CORE_SLOTS
 from ugsd_sdk.prosody.changes import (
     effort_db,
     find_emphasis,
@@ -51,7 +52,8 @@ class ProsodyMeter:
         """Measure ``piece``, mono (n,) at 16 kHz and finite, of up to 30 s, whose first sample is
         sample ``start`` of the recording. ``spans`` are the first sample of each span of speech in
         it and the one after its last, in order."""
-        contours = measure_contours(piece, spans, start)
+        with CORE_SLOTS.held():
+            contours = measure_contours(piece, spans, start)
         if contours is None:
             return
         self._parts.append(contours)

@@ -9,7 +9,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ugsd_sdk.calls.call import current_call
-from ugsd_sdk.calls.core_slots import CORE_SLOTS
 from ugsd_sdk.prosody.meter import ProsodyMeter
 from ugsd_sdk.prosody.prosody import Prosody
 from ugsd_sdk.prosody.recording_quality import RecordingNote
@@ -89,17 +88,12 @@ class SpeechReader:
     def __iter__(self) -> Iterator[Float32]:
         call = current_call()
         for piece in self._pieces:
-            with CORE_SLOTS.held():
-                found = self._measure(piece)
+            found = self._detector.find(piece)
             call.check()
+            if found.is_enough:
+                before = self._num_samples
+                self.meter.add(piece, found.spans, before)
+                self._spans += [(before + start, before + end) for start, end in found.spans]
             self._num_samples += len(piece)
             if found.is_enough:
                 yield found.samples(piece)
-
-    def _measure(self, piece: Float32) -> Speech:
-        found = self._detector.find(piece)
-        if found.is_enough:
-            before = self._num_samples
-            self.meter.add(piece, found.spans, before)
-            self._spans += [(before + start, before + end) for start, end in found.spans]
-        return found

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from ugsd_privacy.files.bounded_files import read_regular
 from ugsd_privacy.forks import call_in_children, keep_for_good
 
+from ugsd_sdk.calls.core_slots import CORE_SLOTS
 from ugsd_sdk.errors import ModelError
 from ugsd_sdk.onnx_sessions import onnx_session
 from ugsd_sdk.speech.spans import (
@@ -110,6 +111,10 @@ class VoiceActivityDetector:
         """
         if not recording.any():
             return Speech((), len(recording))
+        with CORE_SLOTS.held():
+            return self._found(recording)
+
+    def _found(self, recording: Float32) -> Speech:
         found = self._spans(recording)
         if not found.is_enough:
             found = self._spans(_limited(recording))

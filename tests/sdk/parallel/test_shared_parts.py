@@ -96,7 +96,7 @@ def test_forgotten_answers_disturb_no_reader() -> None:
 def test_question_counts_once_for_two_readers() -> None:
     """Two captions of one user read the journal at the same row, then both quote."""
     pacer, cost = BudgetPacer(), Usage(blocks=1)
-    found = Questions([(0.5, cost.counts)] * 20, {0: 20}, 0.0, 20)
+    found = Questions([(0.5, cost.counts)] * 20, {0: 20}, 0, 20)
     standing = BudgetStanding(BudgetLimits(blocks_per_day=10), {}, 3600.0, found)
     expected = BudgetPacer()
     expected.quote(Question(0.5, cost), standing)
