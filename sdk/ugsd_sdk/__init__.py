@@ -123,6 +123,7 @@ __all__ = [
     "Slot",
     "SpeechStarted",
     "StreamGap",
+    "Timeline",
     "TransportError",
     "UgsdError",
     "Uncertainty",
@@ -179,6 +180,7 @@ _NAMES_BY_MODULE = {
         "TransportError",
         "UgsdError",
     ),
+    "ugsd_sdk.timelines": ("Timeline",),
     "ugsd_sdk.decoding.risk_controlled": ("RiskControlledPolicy",),
     "ugsd_sdk.decoding.policy": (
         "AlwaysEscalate",

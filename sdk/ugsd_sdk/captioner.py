@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from functools import partial
@@ -11,7 +11,7 @@ from pathlib import Path
 from threading import Lock
 from time import monotonic
 from types import TracebackType
-from typing import TYPE_CHECKING, Self, Unpack
+from typing import TYPE_CHECKING, Any, Self, Unpack
 
 from ugsd_privacy.forks import call_in_children, keep_for_good
 from ugsd_privacy.user_names import normal_user
@@ -49,6 +49,8 @@ if TYPE_CHECKING:
     from ugsd_sdk.streams.caption_stream import AsyncCaptionStream, CaptionStream
     from ugsd_sdk.streams.sources import StreamSource
     from ugsd_sdk.streams.utterance_captions import StreamKeywords, UtteranceCaptions
+    from ugsd_sdk.timelines.recorder import Channels, ProgressCallback
+    from ugsd_sdk.timelines.timeline import Timeline
     from ugsd_sdk.transport import Transport
 
 __all__ = ["Captioner"]
@@ -267,6 +269,70 @@ class Captioner(CaptionerCalls):
         options, streaming = streams.checked(keywords)
         caption = self._utterance_captioner(keywords.get("user"), options)
         return lambda: streams.UtteranceCaptions(self._load().models.detector, caption, streaming)
+
+    def timeline(
+        self,
+        recording: Clip,
+        sample_rate: float | None = None,
+        *,
+        channels: Channels = "apart",
+        user: str | None = None,
+        profile: Profile | Mapping[str, Profile] | None = None,
+        length: CaptionLength | str | None = None,
+        seed: int | None = None,
+        timeout_s: float | None = None,
+        on_progress: ProgressCallback | None = None,
+        checkpoint: str | os.PathLike[str] | None = None,
+    ) -> Timeline:
+        """Return the timeline of a recording of up to 12 h: a caption for each utterance, and how
+        they change.
+
+        ``channels`` is ``"apart"``, one speaker for each channel, ``"together"``, or the channels'
+        names, such as ``("agent", "customer")`` for left and right. Each channel that is read apart
+        has a speaker profile of its own, which lasts as long as the timeline is made, or that which
+        ``profile`` has for its label. A recording of one channel has ``profile``, or that of the
+        user, as :meth:`caption` does.
+
+        ``checkpoint`` is a file from which the timeline is continued if it was interrupted.
+        ``on_progress`` gets the seconds that are done and all seconds. ``timeout_s`` limits the
+        whole timeline. The other arguments are those of :meth:`caption`.
+
+        Raises as :meth:`caption` does, and :class:`CheckpointError`.
+        """
+        return self._timeline(
+            self._new_call(timeout_s), recording, sample_rate, channels=channels, user=user,
+            profile=profile, length=length, seed=seed, on_progress=on_progress,
+            checkpoint=checkpoint,
+        )  # fmt: skip
+
+    def _timeline(
+        self,
+        call: Call,
+        recording: Clip,
+        sample_rate: float | None,
+        *,
+        user: str | None = None,
+        length: CaptionLength | str | None = None,
+        seed: int | None = None,
+        **options: Any,
+    ) -> Timeline:
+        from ugsd_sdk.timelines.recorder import make_timeline, window_detector  # noqa: PLC0415
+        from ugsd_sdk.timelines.settings_identity import settings_identity  # noqa: PLC0415
+
+        shared = CaptionOptions.checked(None, length, seed)
+        pipeline = self._pipeline(user)
+        return make_timeline(
+            recording,
+            sample_rate,
+            caption_with=lambda profile, recording_id: self._utterance_captioner(
+                user, replace(shared, profile=profile, recording=recording_id)
+            ),
+            detector=window_detector(pipeline.detector),
+            user_profile=pipeline.user_profile,
+            settings=settings_identity(pipeline.settings, pipeline.drafter.info, length, seed),
+            call=call,
+            **{"channels": "apart"} | options,
+        )
 
     def _utterance_captioner(self, user: str | None, options: CaptionOptions) -> UtteranceCaptioner:
         """Return what captions the utterances of a stream or recording of ``user``, as ``options``

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from ugsd_sdk.attributes.length import CaptionLength
     from ugsd_sdk.audio.samples import Clip
     from ugsd_sdk.profile.profile import Profile
+    from ugsd_sdk.timelines.timeline import Timeline
 
 __all__ = ["CaptionKeywords", "CaptionerCalls", "finished_event"]
 
@@ -72,6 +73,12 @@ class CaptionerCalls(ABC):
         options: CaptionOptions,
     ) -> Caption:
         """Make a caption on this thread."""
+
+    @abstractmethod
+    def _timeline(
+        self, call: Call, recording: Clip, sample_rate: float | None, **options: Any
+    ) -> Timeline:
+        """Make a timeline on this thread."""
 
     @abstractmethod
     def load(self) -> None: ...
@@ -146,6 +153,18 @@ class CaptionerCalls(ABC):
         return await _awaited(
             self._threads,
             lambda: context.run(self._caption, call, clip, sample_rate, user, given),
+            call.cancel,
+        )
+
+    async def atimeline(
+        self, recording: Clip, sample_rate: float | None = None, **options: Any
+    ) -> Timeline:
+        """Do what :meth:`timeline` does, on a thread of the captioner. Cancelling the task ends it
+        after the utterance in hand; its checkpoint stays."""
+        call, context = self._new_call(options.pop("timeout_s", None)), copy_context()
+        return await _awaited(
+            self._threads,
+            lambda: context.run(self._timeline, call, recording, sample_rate, **options),
             call.cancel,
         )
 

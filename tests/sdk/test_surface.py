@@ -64,6 +64,7 @@ EXPORTS = [
     "Slot",
     "SpeechStarted",
     "StreamGap",
+    "Timeline",
     "TransportError",
     "UgsdError",
     "Uncertainty",
@@ -78,6 +79,10 @@ ERRORS = (
     "ProfileError StreamSourceError TransportError UgsdError UnreadableAudio "
     "VerifierMisbehaved VerifierMismatch VerifierRefused VerifierTimeout VerifierUnreachable "
     "VerifierUntrusted WrongType"
+    "AudioError AudioTooLong AudioTooShort BadSamples CallEnded CaptionCancelled CaptionTimeout "
+    "CaptionerClosed CheckpointError ConfigError EmptyAudio ModelError "
+    "ProfileError TransportError UgsdError UnreadableAudio VerifierMisbehaved "
+    "VerifierMismatch VerifierRefused VerifierTimeout VerifierUnreachable VerifierUntrusted"
 )
 HEAVY = [
     "tomllib",

@@ -34,6 +34,9 @@ MIN_LEAK_DB = 4.0
 _MAX_DEVIATION_DB = 2.5
 """Largest median deviation of the difference from its median in a window."""
 
+_MAX_DEVIATION_SHARE = 0.8
+"""The same, relative to that of the other channel's level."""
+
 
 def without_crosstalk(pieces: Iterable[Float32]) -> Iterator[Float32]:
     """Yield the pieces (n, k) of a recording with zeros where a channel holds only what leaks from
@@ -100,7 +103,10 @@ def _leaks(level: NDArray[np.float64], other: NDArray[np.float64]) -> NDArray[np
     inside = inside[windows]
     middle = np.nanmedian(inside, axis=1)
     deviation = np.nanmedian(np.abs(inside - middle[:, None]), axis=1)
-    found = windows[(middle >= MIN_LEAK_DB) & (deviation <= _MAX_DEVIATION_DB)]
+    loud = np.where(is_loud, others, np.nan)[windows]
+    spread = np.nanmedian(np.abs(loud - np.nanmedian(loud, axis=1)[:, None]), axis=1)
+    is_steady = deviation <= np.minimum(_MAX_DEVIATION_DB, _MAX_DEVIATION_SHARE * spread)
+    found = windows[(middle >= MIN_LEAK_DB) & is_steady]
     for start in found:
         leaks[start : start + _WINDOW_FRAMES] = True
     return leaks & (difference >= MIN_LEAK_DB)

@@ -11,7 +11,18 @@ from ugsd_privacy.output.completion import register_completion
 from ugsd_privacy.output.terminal import configure_logging, print_error, print_line, run_app
 
 from ugsd_sdk import __version__
-from ugsd_sdk.cli import audit, budget, caption, demo, explain, listen, privacy, profile, trust
+from ugsd_sdk.cli import (
+    audit,
+    budget,
+    caption,
+    demo,
+    explain,
+    listen,
+    privacy,
+    profile,
+    timeline,
+    trust,
+)
 
 __all__ = ["main"]
 
@@ -63,6 +74,7 @@ def _options(
 
 
 caption.register(_app)
+timeline.register(_app)
 explain.register(_app)
 listen.register(_app)
 audit.register(_app)

@@ -31,7 +31,7 @@ def arc_of(series: Series, duration_s: float) -> tuple[ArcPoint, ...]:
         return ()
     width_s = max(_LEAST_WIDTH_S, _WIDTH_SHARE * duration_s)
     step_s = max(_LEAST_STEP_S, duration_s / _MOST_POINTS)
-    times_s = (np.arange(int(duration_s / step_s)) + 0.5) * step_s
+    times_s = (np.arange(int(duration_s / step_s), dtype=np.float64) + 0.5) * step_s
     middles_s = (series.starts_s + series.ends_s) / 2
     smooth = {
         measure: _smoothed(times_s, middles_s, _relative(series, measure), series, width_s)

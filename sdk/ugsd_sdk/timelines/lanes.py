@@ -32,6 +32,8 @@ _BINNED_BELOW = 4.0
 _LEAST_BAR = 2.5
 _STEPS_S = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200)
 _MOST_TICKS = 10
+_LABEL_ROOM = 20.0
+"""A label nearer to the right end stands before its tick."""
 _ROW_ORDER = tuple(sorted(CIRCUMPLEX, key=lambda one: (-CIRCUMPLEX[one][1], CIRCUMPLEX[one][0])))
 """Emotions from the most agitated to the calmest."""
 
@@ -57,8 +59,10 @@ class TimeAxis:
             for top, bottom in lanes:
                 drawing.line([(x, top), (x, bottom)], "rule", stroke_width="0.7")
             drawing.line([(x, y), (x, y + 4)], "ink")
-            drawing.text((x, y + 18), clock(index * step_s), "middle")
-        drawing.text((RIGHT, y + 34), "minutes:seconds", "end", "note")
+            is_last = x > RIGHT - _LABEL_ROOM
+            drawing.text((x, y + 18), clock(index * step_s), "end" if is_last else "middle")
+        unit = "minutes:seconds" if self.duration_s < 3600 else "hours:minutes:seconds"
+        drawing.text((RIGHT, y + 34), unit, "end", "note")
 
 
 @dataclass(frozen=True)
@@ -103,7 +107,9 @@ class Lane:
 
     def _head(self, drawing: Drawing) -> None:
         channel = self.channel
-        share = "" if channel.talk_share is None else f"{100 * channel.talk_share:.0f} % of the talk, "
+        share = (
+            "" if channel.talk_share is None else f"{100 * channel.talk_share:.0f} % of the talk, "
+        )
         drawing.coloured_text((LEFT - 80, self.top + 12), [
             (plain_line(channel.label, most=24), "ink"),
             (f"   {share}{clock(channel.speech_s)} of speech, "
@@ -119,13 +125,18 @@ class Lane:
                 for x in [self.axis.x(start)]
             ]
         bottom = top + _ROW_HEIGHT - 0.5
-        heights = self._shares(emotion) * inner
+        heights = self._shares(emotion) * (inner / self._most)
         return [
             (left, bottom - max(height, _LEAST_BAR), left + _BIN_WIDTH - 1, bottom)
             for index, height in enumerate(heights)
             if height
             for left in [LEFT + index * _BIN_WIDTH]
         ]
+
+    @property
+    def _most(self) -> float:
+        """The largest share of a bin's time that any emotion has."""
+        return max(float(self._shares(one).max()) for one in self.rows) or 1.0
 
     def _spans(self, emotion: str) -> Iterator[tuple[float, float]]:
         for one in self.channel.utterances:

@@ -82,7 +82,7 @@ def timeline_picture(timeline: Timeline) -> str:
 def _legend(drawing: Drawing, y: float, *, is_binned: bool) -> None:
     x = LEFT - 80
     drawing.box(x, y - 10, x + 26, y, "neutral")
-    what = "speech with this emotion (height: its share of the time)" if is_binned else "utterance"
+    what = "speech with this emotion (higher: more of the time)" if is_binned else "utterance"
     drawing.text((x + 34, y), what, "start", "note")
     x += 34 + 6.4 * len(what) + 22
     drawing.line([(x, y - 4), (x + 26, y - 4)], "arousal", stroke_width="2")

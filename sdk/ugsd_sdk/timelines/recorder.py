@@ -28,7 +28,7 @@ from ugsd_sdk.timelines.recording_identity import recording_identity
 from ugsd_sdk.timelines.stored_clip import StoredClip
 from ugsd_sdk.timelines.timeline import Timeline
 
-__all__ = ["Channels", "ProgressCallback", "make_timeline"]
+__all__ = ["Channels", "ProgressCallback", "make_timeline", "window_detector"]
 
 Channels: TypeAlias = ChannelLayout | str | Sequence[str]
 """``"apart"``, ``"together"``, or the names of the channels, which are then read apart."""
@@ -45,6 +45,7 @@ def make_timeline(
     caption_with: Callable[[Profile | None, bytes], UtteranceCaptioner],
     detector: WindowDetector,
     profile: Profile | Mapping[str, Profile] | None = None,
+    user_profile: Profile | None = None,
     settings: Mapping[str, str] | None = None,
     checkpoint: str | os.PathLike[str] | None = None,
     on_progress: ProgressCallback | None = None,
@@ -54,8 +55,11 @@ def make_timeline(
 
     ``caption_with`` returns what captions the utterances of a channel, given its profile and the
     id of the recording (16 bytes). Channels that are read apart have a profile each, which begins
-    empty or is the one that ``profile`` has for the channel's label. ``settings`` are what else
-    captions depend on, for the ``checkpoint``. ``call`` can end it, also between utterances.
+    empty or is the one that ``profile`` has for the channel's label. A recording of one channel,
+    and one whose channels are read together, have ``profile``, or else ``user_profile``; read
+    together without either they have none. ``settings`` are what else
+    captions depend on, for the ``checkpoint``. ``call`` can
+    end it, between utterances.
 
     Raises :class:`AudioError`, :class:`CheckpointError`, :class:`ConfigError`, and what
     ``caption_with`` raises.
@@ -63,9 +67,10 @@ def make_timeline(
     layout, names = _layout_of(channels)
     call = call or Call()
     with ExitStack() as stack:
+        stack.enter_context(call.running())
         reader = stack.enter_context(ChannelReader(recording, sample_rate, layout=layout))
         labels, notes = _labels_of(reader, layout, names)
-        profiles = _profiles_of(labels, reader, layout, profile)
+        profiles = _profiles_of(labels, reader, layout, profile, user_profile)
         header = CheckpointHeader.of("", {})
         opened: Checkpoint | None = None
         if checkpoint is not None:
@@ -93,6 +98,16 @@ def make_timeline(
         ],
         silent=[_label(index, reader.num_channels, names) for index in reader.silent],
     )
+
+
+def window_detector(detector: object) -> WindowDetector:
+    """Return ``detector`` if it finds speech window by window, as a long recording needs, or else
+    the one of the package."""
+    if isinstance(detector, WindowDetector):
+        return detector
+    from ugsd_sdk.speech.voice_activity import VoiceActivityDetector  # noqa: PLC0415  # heavy
+
+    return VoiceActivityDetector()
 
 
 def _record(
@@ -153,7 +168,8 @@ class _ChannelRecorder:
             self._profile.begin(segment.end_s)
         entry = next(self._known, None)
         if entry is None:
-            caption = self._caption(segment.samples, call=self._call)
+            self._call.check()
+            caption = self._caption(segment.samples)
             self._remember(segment, caption)
         else:
             caption = self._repeated(entry, segment)
@@ -239,6 +255,7 @@ def _profiles_of(
     reader: ChannelReader,
     layout: ChannelLayout,
     given: Profile | Mapping[str, Profile] | None,
+    of_user: Profile | None,
 ) -> list[ChannelProfile | None]:
     """Return the profile of each channel that is read."""
     if isinstance(given, Profile):
@@ -254,8 +271,11 @@ def _profiles_of(
         raise ConfigError(
             f"profile: no channel is called {unknown[0]!r}; they are {', '.join(labels)}"
         )
-    if layout is ChannelLayout.TOGETHER:
-        return [ChannelProfile(by_label[labels[0]]) if labels[0] in by_label else None]
+    if reader.num_channels == 1 or layout is ChannelLayout.TOGETHER:
+        one = by_label.get(labels[0], of_user)
+        if one is None and layout is ChannelLayout.APART:
+            one = Profile()
+        return [None if one is None else ChannelProfile(one)]
     return [ChannelProfile(by_label.get(label) or Profile()) for label in labels]
 
 

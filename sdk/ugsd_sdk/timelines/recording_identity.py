@@ -29,7 +29,7 @@ def recording_identity(recording: Clip) -> str:
             return _of_bytes(memoryview(recording).cast("B"))
         if isinstance(recording, np.ndarray):
             plain = np.ascontiguousarray(recording)
-            return f"{plain.dtype}{plain.shape}:" + _of_bytes(memoryview(plain.view(np.uint8)))
+            return f"{plain.dtype}{plain.shape}:" + _of_bytes(memoryview(plain.data).cast("B"))
     except OSError as error:
         raise CheckpointError(
             f"{os.fspath(recording)!r} cannot be read: {error.strerror}: check the path"  # type: ignore[arg-type]

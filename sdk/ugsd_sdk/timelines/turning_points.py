@@ -1,23 +1,25 @@
 """Where the way in which somebody speaks changes for good: change points of all measures together.
 
-The rule: for each possible place with five utterances or more on both sides, the sum of the ranks
-before it is compared with what the order of the utterances would give by chance, for each measure
-(the cumulative sum of ranks, as in Pettitt 1979, https://doi.org/10.2307/2346729). The largest over
-all places and measures is the statistic. It is compared with that of 999 orders at random: the
-place is a turning point if at most 1 % of them reach it. Then the parts before and after it are
-searched in the same way.
+The rule: a stretch of five utterances or more is compared with the rest, by the sum of its ranks
+and what the order of the utterances would give by chance, for each measure. This is circular binary
+segmentation (Olshen et al. 2004, https://doi.org/10.1093/biostatistics/kxh008) on ranks. The
+largest value over all stretches and measures is compared with that of 999 orders at random: the
+ends of the stretch are change points if at most 1 % of them reach it. Then the parts between them
+are searched in the same way.
 
 Ranks make single utterances harmless, however unusual. If nothing changes, all orders are equally
-likely, and so at most 1 % of such channels have a turning point: what is drawn at random gives the
-exact rate for any number of measures. It does not hold if moods last for several utterances, as
-they do: a long mood is a change, and is found as one.
+likely, and so at most 1 % of such channels have a change point, whatever the measures and however
+they depend on each other. It does not hold if moods last for several utterances, as they do: a
+mood that lasts is a change, and is found as one.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable
+from itertools import pairwise
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ugsd_sdk.attributes.relations import MIN_USUAL_CLIPS
 from ugsd_sdk.timelines.comparisons import compared
@@ -31,7 +33,13 @@ _ORDERS = 999
 _MIN_PART = MIN_USUAL_CLIPS
 _MAX_BATCH = 1 << 20
 """Values of a batch of orders, which bounds the memory."""
+_BATCH_ORDERS = 50
+"""After so many it is looked whether too many have reached the statistic already."""
 _SEED = 0
+_MOST_EDGES = 60
+"""Stretches begin and end at one of so many places first, then at the best place near it."""
+
+_Places = NDArray[np.int64]
 
 
 def find_turning_points(series: Series) -> tuple[TurningPoint, ...]:
@@ -67,40 +75,77 @@ def change_points(values: Float64) -> list[tuple[int, float]]:
     """Return the first row after each change of ``values`` (n, measures), NaN where a measure is
     not known, with its p-value, in order."""
     rng = np.random.default_rng(_SEED)
-    found: list[tuple[int, float]] = []
+    found: dict[int, float] = {}
     parts = [(0, len(values))]
     while parts:
         start, end = parts.pop()
-        place, p_value = _change(values[start:end], rng)
-        if place is not None and p_value <= SIGNIFICANCE:
-            found.append((start + place, p_value))
-            parts += [(start, start + place), (start + place, end)]
-    return sorted(found)
+        places, p_value = _changes(values[start:end], rng)
+        if places and p_value <= SIGNIFICANCE:
+            found |= dict.fromkeys((start + place for place in places), p_value)
+            edges = [start, *(start + place for place in places), end]
+            parts += pairwise(edges)
+    return sorted(found.items())
 
 
-def _change(values: Float64, rng: np.random.Generator) -> tuple[int | None, float]:
-    """Return the likeliest place of a change in ``values`` (n, measures), and its p-value."""
+def _changes(values: Float64, rng: np.random.Generator) -> tuple[list[int], float]:
+    """Return the ends of the stretch of ``values`` (n, measures) that differs most from the rest,
+    and its p-value."""
     count = len(values)
     if count < 2 * _MIN_PART:
-        return None, 1.0
+        return [], 1.0
     scores = np.stack([_scores(column) for column in values.T], axis=1)
-    places = np.arange(_MIN_PART, count - _MIN_PART + 1)
-    scale = np.sqrt(places * (count - places) / count)
-    own = _statistics(scores[None], places, scale)[0]
-    best = int(own.argmax())
-    reached, batch = 0, max(1, _MAX_BATCH // scores.size)
+    edges = np.unique(np.linspace(0, count, min(count, _MOST_EDGES) + 1).round().astype(np.int64))
+    pairs = _Stretches(edges[:, None], edges[None, :], count)
+    sums = _sums(scores[None])
+    own = pairs.statistics(sums)[0]
+    most = float(own.max())
+    best = np.unravel_index(int(own.argmax()), own.shape)
+    batch = max(1, min(_BATCH_ORDERS, _MAX_BATCH // max(scores.size, own.size * scores.shape[1])))
+    reached = 0
     for first in range(0, _ORDERS, batch):
-        size = min(batch, _ORDERS - first)
-        orders = rng.permuted(np.tile(np.arange(count), (size, 1)), axis=1)
-        most = _statistics(scores[orders], places, scale).max(axis=1)
-        reached += int(np.count_nonzero(most >= own[best] - 1e-9))
-    return int(places[best]), (1 + reached) / (1 + _ORDERS)
+        orders = np.tile(np.arange(count), (min(batch, _ORDERS - first), 1))
+        shuffled = _sums(scores[rng.permuted(orders, axis=1)])
+        reached += int(np.count_nonzero(pairs.statistics(shuffled).max(axis=(1, 2)) >= most - 1e-9))
+        if 1 + reached > SIGNIFICANCE * (1 + _ORDERS):
+            return [], 1.0
+    start, end = (int(edges[index]) for index in best)
+    step = int(np.diff(edges).max())
+    start = _refined(start, step, count, lambda at: _Stretches(at, np.array([end]), count), sums)
+    end = _refined(end, step, count, lambda at: _Stretches(np.array([start]), at, count), sums)
+    return [place for place in (start, end) if 0 < place < count], (1 + reached) / (1 + _ORDERS)
 
 
-def _statistics(scores: Float64, places: Sequence[int] | Float64, scale: Float64) -> Float64:
-    """Return the statistic (orders, places) of ``scores`` (orders, n, measures)."""
-    sums = np.abs(np.cumsum(scores, axis=1)[:, np.asarray(places) - 1])
-    return np.asarray(sums.max(axis=2) / scale)
+class _Stretches:
+    """Stretches of utterances from ``starts`` to ``ends``, which are broadcast."""
+
+    def __init__(self, starts: _Places, ends: _Places, count: int) -> None:
+        self._starts, self._ends = np.broadcast_arrays(starts, ends)
+        length = self._ends - self._starts
+        rests = (self._starts, count - self._ends)
+        self._is_allowed = (length >= _MIN_PART) & (length <= count - _MIN_PART)
+        for rest in rests:
+            self._is_allowed &= (rest == 0) | (rest >= _MIN_PART)
+        self._scale = np.sqrt(np.where(self._is_allowed, length * (count - length) / count, 1))
+
+    def statistics(self, sums: Float64) -> Float64:
+        """Return the statistic (orders, *stretches) for ``sums`` (orders, n + 1, measures)."""
+        found = np.abs(sums[:, self._ends] - sums[:, self._starts]).max(axis=-1) / self._scale
+        return np.where(self._is_allowed, found, 0.0)
+
+
+def _refined(
+    place: int, step: int, count: int, around: Callable[[_Places], _Stretches], sums: Float64
+) -> int:
+    """Return the best place near one of the coarse edges; the ends of all stay where they are."""
+    if place in (0, count) or step == 1:
+        return place
+    places = np.arange(max(place - step, _MIN_PART), min(place + step, count - _MIN_PART) + 1)
+    return int(places[int(around(places).statistics(sums)[0].argmax())])
+
+
+def _sums(scores: Float64) -> Float64:
+    """Return the cumulative sums (orders, n + 1, measures) of ``scores`` (orders, n, measures)."""
+    return np.pad(np.cumsum(scores, axis=1), ((0, 0), (1, 0), (0, 0)))
 
 
 def _scores(column: Float64) -> Float64:
