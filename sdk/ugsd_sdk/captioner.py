@@ -30,22 +30,18 @@ from ugsd_sdk.drafter.bundle import STARTER
 from ugsd_sdk.errors import WrongType
 from ugsd_sdk.pipeline import CaptionOptions, CaptionPipeline, UtteranceCaptioner
 from ugsd_sdk.profile.profile import Profile
-from ugsd_sdk.profile.user_profile import UserProfile
-from ugsd_sdk.settings.config import ANONYMOUS, Settings
+from ugsd_sdk.settings.config import Settings
 from ugsd_sdk.settings.user_paths import path_text
 from ugsd_sdk.speech.reader import Meter, SpeechDetector
 from ugsd_sdk.speech.spans import SAMPLE_RATE
+from ugsd_sdk.users.loaded_captioner import LoadedCaptioner
 from ugsd_sdk.users.models import Models
-from ugsd_sdk.users.user_pipelines import UserPipelines
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
     from ugsd_sdk.connection.endpoints import EmbeddedEndpoint, PinnedEndpoint
-    from ugsd_sdk.connection.session import PairIdentity
-    from ugsd_sdk.connection.verifier_connection import VerifierConnection
-    from ugsd_sdk.home import UserEgress
     from ugsd_sdk.streams.caption_stream import AsyncCaptionStream, CaptionStream
     from ugsd_sdk.streams.sources import StreamSource
     from ugsd_sdk.streams.utterance_captions import StreamKeywords, UtteranceCaptions
@@ -134,7 +130,7 @@ class Captioner(CaptionerCalls):
             Models, drafter, uncertainty=uncertainty, policy=policy, detector=detector, meter=meter
         )
         self._loading = Lock()
-        self._loaded: _Loaded | None = None
+        self._loaded: LoadedCaptioner | None = None
         call_in_children(self._forget_in_child)
 
     def __enter__(self) -> Self:
@@ -388,10 +384,10 @@ class Captioner(CaptionerCalls):
         loaded = self._load()
         return loaded.pipelines.of(self._name(loaded, user))
 
-    def _name(self, loaded: _Loaded, user: str | None) -> str:
+    def _name(self, loaded: LoadedCaptioner, user: str | None) -> str:
         return loaded.settings.user if user is None else normal_user(user)
 
-    def _load(self) -> _Loaded:
+    def _load(self) -> LoadedCaptioner:
         self._calls.require_open()
         loaded = self._loaded
         if loaded is None:
@@ -401,7 +397,7 @@ class Captioner(CaptionerCalls):
                 self._loaded = loaded
         return loaded
 
-    def _new_loaded(self) -> _Loaded:
+    def _new_loaded(self) -> LoadedCaptioner:
         started_s = monotonic()
         settings = self._settings()
         endpoint = self._endpoint(settings)  # reports a wrong address or key before loading
@@ -409,7 +405,7 @@ class Captioner(CaptionerCalls):
         models.load()
         with ExitStack() as closing:
             closing.callback(models.close)
-            loaded = _Loaded(settings, models, endpoint)
+            loaded = LoadedCaptioner(settings, models, endpoint)
             loaded.pipelines.of(settings.user)  # reports settings that the drafter does not allow
             closing.pop_all()
         loaded.load_s = monotonic() - started_s
@@ -434,94 +430,3 @@ class Captioner(CaptionerCalls):
         from ugsd_sdk.home import Home  # noqa: PLC0415  # heavy
 
         return endpoint_of(verifier, identified, Home.from_path(settings.home))
-
-
-class _Loaded:
-    """What a captioner has loaded: the models, and the pipelines of its users."""
-
-    def __init__(
-        self,
-        settings: Settings,
-        models: Models,
-        endpoint: PinnedEndpoint | EmbeddedEndpoint | None,
-    ) -> None:
-        self.settings = settings
-        self.load_s = 0.0
-        self.pipelines = UserPipelines(self._new_pipeline)
-        self.models = models
-        self._endpoint = endpoint
-        if endpoint is not None:
-            from ugsd_sdk.connection.circuit import Circuit  # noqa: PLC0415  # heavy
-
-            self._circuit = Circuit()
-
-    def take_load_s(self) -> float:
-        """Return how long loading took, the first time; 0 later."""
-        load_s, self.load_s = self.load_s, 0.0
-        return load_s
-
-    def prewarm(self) -> None:
-        """Run each model once."""
-        self.models.prewarm()
-
-    def close(self) -> None:
-        """Close the pipelines when their captions have ended, then the rest."""
-        self.pipelines.stop()
-        with ExitStack() as closing:  # closes all of them even if one fails
-            closing.callback(self.models.close)
-            if self._endpoint is not None:
-                closing.callback(self._endpoint.close)
-            closing.callback(self.pipelines.close)
-
-    def _new_pipeline(self, user: str) -> CaptionPipeline:
-        settings, models = self.settings.for_user(user), self.models
-        links = user_egress = folder = None
-        if self._endpoint is not None:
-            from ugsd_sdk.connection.connection_pool import (  # noqa: PLC0415  # heavy
-                ConnectionPool,
-            )
-            from ugsd_sdk.home import Home, UserEgress  # noqa: PLC0415  # heavy
-
-            home = Home.from_path(settings.home)
-            user_egress = UserEgress(
-                home, settings.limits_for(), user, sigma=settings.sigma, audit=settings.audit
-            )
-            links = ConnectionPool(
-                lambda: self._new_connection(user_egress, settings),
-                size=settings.verifier.connections_per_user,
-            )
-            folder = home.profiles if settings.keep_profile else None
-        encoder = models.drafter.info.profile_encoder
-        return CaptionPipeline(
-            settings=settings,
-            drafter=models.drafter,
-            uncertainty=models.uncertainty,
-            policy=models.policy_for(settings),
-            links=links,
-            user_egress=user_egress,
-            user_profile=None if user == ANONYMOUS else UserProfile.of(user, encoder, folder),
-            detector=models.detector,
-            meter=models.meter,
-            is_paced=settings.budget_pacing and models.given_policy is None,
-        )
-
-    def _new_connection(self, user_egress: UserEgress, settings: Settings) -> VerifierConnection:
-        from ugsd_sdk.connection.verifier_connection import (  # noqa: PLC0415  # heavy
-            VerifierConnection,
-        )
-
-        assert self._endpoint is not None  # noqa: S101
-        return VerifierConnection(
-            self._endpoint,
-            user_egress,
-            lambda: _pair_identity(self.models.drafter),
-            connect_timeout_s=settings.verifier.connect_timeout_s,
-            circuit=self._circuit,
-        )
-
-
-def _pair_identity(drafter: Drafter) -> PairIdentity:
-    from ugsd_sdk.connection.session import PairIdentity  # noqa: PLC0415  # heavy
-
-    info = drafter.info
-    return PairIdentity(info.vocabulary, info.projection, info.state_dim)

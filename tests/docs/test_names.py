@@ -32,8 +32,10 @@ OTHERS_NAMES = {"fork", "tlog.Tile.Path"}
 INSTANCES = {
     "caption": ugsd_sdk.Caption,
     "captioner": ugsd_sdk.Captioner,
+    "timeline": ugsd_sdk.Timeline,
     "token": ugsd_sdk.CaptionToken,
     "verifier": ugsd_sdk.VerifierSettings,
+    "visitor": ugsd_sdk.Profile,
 }
 """Maps the names that documents give to objects to their types."""
 FILE_SUFFIXES = r"anchor|in|json|key|lock|manifest|md|onnx|pin|py|sh|svg|toml|txt|ugsd"
