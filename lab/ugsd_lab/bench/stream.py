@@ -187,7 +187,7 @@ class _Run:
             Figure("simulated", minutes, "min"),
             Figure("real-time factor on one core", self._spent_s / self.position_s, "", 0.05),
             Figure("drafts a minute", self._num_drafts / minutes, ""),
-            Figure("peak memory", now.peak_mb, "MB", 200),
+            Figure("peak memory, with the corpora", now.peak_mb, "MB"),
             Figure(f"  growth after minute {_WARM_MINUTES}", now.peak_mb - warm.peak_mb, "MB"),
             Figure(
                 f"growth of memory in use after minute {_WARM_MINUTES}",

@@ -29,17 +29,20 @@ class LoudSounds:
 
     def push(self, rms: float, level: float, *, is_speech: bool) -> tuple[int, int] | None:
         """Add a window with its root mean square and the stream's level. Return the first window of
-        the sound that ended with it and the one after its last, if one did that may be a shout."""
+        the sound that ended with it and the one after its last, if one did that may be a shout. A
+        sound lasts at least as long as what may be an utterance in it, ``is_speech``."""
         index = self._num_windows
         self._num_windows += 1
-        if is_speech:
-            self._start = None
-        elif rms >= _LOUD * level:
+        if rms >= _LOUD * level:
             self._start = index if self._start is None else self._start
             self._end = index + 1
-        elif self._start is not None and index - self._end >= self._end_pause:
+        elif index - self._end >= self._end_pause and not is_speech:
             return self.take()
         return None
+
+    def drop(self) -> None:
+        """Forget the sound in hand: speech was found in it."""
+        self._start = None
 
     def take(self) -> tuple[int, int] | None:
         """Return the sound in hand as if it had ended, if it may be a shout."""

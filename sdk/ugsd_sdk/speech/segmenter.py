@@ -205,6 +205,7 @@ class Segmenter:
     def _begin_at(self, sample: int) -> None:
         self._tracker = UtteranceTracker(self._end_pause_windows)
         self._sounds = LoudSounds(self._end_pause_windows)
+        self._segment_end = sample
         self._origin = sample - WARM_UP_WINDOWS * WINDOW_SAMPLES
         self._buffer.restart(sample)
         self._num_waiting = 0
@@ -273,7 +274,7 @@ class Segmenter:
     def _add_shout(self, sound: tuple[int, int] | None, events: list[SegmenterEvent]) -> None:
         if sound is None:
             return
-        first = max(self._start_of(sound[0] - MARGIN_WINDOWS), self._sample(self._tracker.taken))
+        first = max(self._start_of(sound[0] - MARGIN_WINDOWS), self._segment_end)
         samples = self._buffer.between(first, self._sample(sound[1] + MARGIN_WINDOWS)).copy()
         found = self._detector.find_shouts(samples)
         if found.is_enough:
@@ -289,6 +290,8 @@ class Segmenter:
         speech = tightened(Speech(((start - around, end - around),), len(samples)), samples)
         first, last = speech.spans[0]
         if last - first >= self._min_samples:
+            self._sounds.drop()
+            self._segment_end = around + last
             segment = SpeechSegment(
                 (around + first) / SAMPLE_RATE, (around + last) / SAMPLE_RATE,
                 samples[first:last].copy(), is_cut,

@@ -105,8 +105,7 @@ class UtteranceTracker:
         self._end_pause = end_pause_windows
         self._run_start: int | None = None
         self._num_certain = 0
-        self.taken = 0
-        """The window after the last utterance that ended."""
+        self._taken = 0
         self.num_windows = 0
         """Windows that were pushed."""
         self.begin: int | None = None
@@ -151,7 +150,7 @@ class UtteranceTracker:
             finished = self.take()
         if self.is_speaking:
             if self.begin is None:
-                self.begin = max(start - MARGIN_WINDOWS, self.taken)
+                self.begin = max(start - MARGIN_WINDOWS, self._taken)
             self.end = self.num_windows
         return finished
 
@@ -161,7 +160,7 @@ class UtteranceTracker:
         if self.begin is None:
             return None
         begin, stop = self.begin, self.end if end is None else end
-        self.taken = stop
+        self._taken = stop
         self.begin = stop if end is not None and self.is_speaking else None
         return begin, stop
 

@@ -109,7 +109,7 @@ class UtteranceCaptions:
         if not isinstance(detector, WindowDetector):
             raise ConfigError(
                 f"{type(detector).__name__} reads whole recordings only: a detector for streams "
-                "has a method read_windows(), as VoiceActivityDetector does"
+                "has the methods read_windows() and find_shouts(), as VoiceActivityDetector does"
             )
         self._segmenter = Segmenter(
             detector, end_pause_s=options.end_pause_s, max_segment_s=options.max_segment_s
