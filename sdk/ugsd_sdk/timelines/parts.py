@@ -122,6 +122,11 @@ class TurningPoint(Result):
             self.emotion_before != self.emotion_after
         )
 
+    @property
+    def is_stated(self) -> bool:
+        """Whether there is anything to say of it; so of all in a timeline."""
+        return bool(self.relations) or self.has_other_emotion
+
     def text(self) -> str:
         """Return the change in words: "from neutral to angry; louder than before"."""
         parts = []

@@ -15,7 +15,7 @@ mood that lasts is a change, and is found as one.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 
 import numpy as np
@@ -47,27 +47,35 @@ def find_turning_points(series: Series) -> tuple[TurningPoint, ...]:
 
     A change that is significant is one only if it can be stated: the main emotion of the speech
     differs, or one of the relations of :func:`~ugsd_sdk.timelines.comparisons.compared` holds.
+    Those that cannot are dropped one by one, the least significant first, and the parts on both
+    sides become one.
     """
     matrix = np.stack(list(series.values.values()), axis=1) if len(series) else np.zeros((0, 1))
     found = change_points(matrix)
+    while True:
+        points = _described(series, found)
+        unclear = [one for one, point in zip(found, points, strict=True) if not point.is_stated]
+        if not unclear:
+            return points
+        found.remove(max(unclear, key=lambda one: one[1]))
+
+
+def _described(series: Series, found: Sequence[tuple[int, float]]) -> tuple[TurningPoint, ...]:
+    """Return what changes at each change point, from the one before it to the one after it."""
     edges = [0, *(place for place, _ in found), len(series)]
     points = []
     for number, (place, p_value) in enumerate(found):
         before, after = slice(edges[number], place), slice(place, edges[number + 2])
-        relations = compared(series, before, after)
-        emotions = series.main_emotion(before), series.main_emotion(after)
-        has_other = None not in emotions and emotions[0] != emotions[1]
-        if relations or has_other:
-            points.append(
-                TurningPoint(
-                    at_s=float(series.starts_s[place]),
-                    utterance=series.positions[place],
-                    p_value=p_value,
-                    relations=relations,
-                    emotion_before=emotions[0],
-                    emotion_after=emotions[1],
-                )
+        points.append(
+            TurningPoint(
+                at_s=float(series.starts_s[place]),
+                utterance=series.positions[place],
+                p_value=p_value,
+                relations=compared(series, before, after),
+                emotion_before=series.main_emotion(before),
+                emotion_after=series.main_emotion(after),
             )
+        )
     return tuple(points)
 
 

@@ -80,3 +80,19 @@ def test_a_change_too_small_to_notice_is_not_stated() -> None:
     series = Series.of(timed, is_one_speaker=True)
     assert change_points(np.stack(list(series.values.values()), axis=1))
     assert find_turning_points(series) == ()
+
+
+def test_small_changes_do_not_hide_a_large_one() -> None:
+    rng = np.random.default_rng(5)
+    steps = np.repeat([0.0, 0.5, 1.0, 9.0, 9.5, 10.0], 60)
+    pitch = steps + rng.normal(5, 0.2, len(steps))
+    timed = speech_of(
+        ["neutral"] * len(steps),
+        pitch=pitch.tolist(),
+        pace=[5.0] * len(steps),
+        effort=[-9.0] * len(steps),
+    )
+    series = Series.of(timed, is_one_speaker=True)
+    values = np.stack(list(series.values.values()), axis=1)
+    assert len(change_points(values)) > 1
+    assert [point.utterance for point in find_turning_points(series)] == [180]
