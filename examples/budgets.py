@@ -22,17 +22,19 @@ BUDGETS = Path(__file__).with_name("budgets.toml")
 def main() -> None:
     budgets = sys.argv[1] if len(sys.argv) > 1 else BUDGETS
     clips = list(islice(cycle(sorted(BUNDLED.glob("16*.opus"))), 7))
-    with tempfile.TemporaryDirectory(prefix="ugsd-example-") as home:
-        for user in ("ada", "ben"):  # one home, one log, one budget per user
-            with Captioner(config=budgets, user=user, home=home) as captioner:
-                captioner.wait_until_connected()
-                for clip in clips:
-                    caption = captioner.caption(clip)
-                    print(f"{user}: {caption.text}")
-                    status = caption.unverified_reason or "verified as intended"
-                    print(f"  blocks sent: {caption.usage.num_blocks}; {status}")
-                    first = caption.decisions[0]
-                    print(f"  first block {first.outcome}: {first.reason}")
+    with (
+        tempfile.TemporaryDirectory(prefix="ugsd-example-") as home,
+        Captioner(config=budgets, home=home) as captioner,
+    ):
+        for user in ("ada", "ben"):  # one log, one budget per user
+            captioner.wait_until_connected(user=user)
+            for clip in clips:
+                caption = captioner.caption(clip, user=user)
+                print(f"{user}: {caption.text}")
+                status = caption.unverified_reason or "verified as intended"
+                print(f"  blocks sent: {caption.usage.num_blocks}; {status}")
+                first = caption.decisions[0]
+                print(f"  first block {first.outcome}: {first.reason}")
 
 
 if __name__ == "__main__":

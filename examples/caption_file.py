@@ -21,8 +21,8 @@ def main() -> None:
     clips = list(map(Path, sys.argv[1:])) or sorted(BUNDLED.glob("16*.opus"))
 
     with Captioner() as captioner:  # no verifier: uses neither the network nor the home folder
-        for clip in clips:
-            print("device:  ", captioner.caption(clip).text)
+        for result in captioner.caption_many(clips):  # side by side, in their order
+            print("device:  ", result.caption or result.error)
 
     with Captioner(verifier="embedded", user="ada") as captioner:
         captioner.wait_until_connected()  # otherwise the first captions may be unverified

@@ -8,12 +8,18 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 README = ROOT / "README.md"
 SECURITY = ROOT / "SECURITY.md"
+EXAMPLES = ROOT / "examples" / "README.md"
 TOP_LEVEL = [README, SECURITY, ROOT / "CHANGELOG.md", ROOT / "CONTRIBUTING.md"]
 CARDS = sorted(
     path for package in ("sdk", "server") for path in (ROOT / package).glob("*/*/README.md")
 )
 """These pages describe models."""
-PAGES = [*TOP_LEVEL, *CARDS, *sorted((ROOT / "docs").rglob("*.md"))]
+PAGES = [
+    *TOP_LEVEL,
+    ROOT / "examples" / "README.md",
+    *CARDS,
+    *sorted((ROOT / "docs").rglob("*.md")),
+]
 
 _FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _LINK = re.compile(r"\]\(([^)\s]+)\)")

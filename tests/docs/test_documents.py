@@ -17,6 +17,7 @@ from ugsd_sdk import cli as device
 from ugsd_sdk.settings.config import Settings
 from ugsd_server import cli as server
 
+from tests.docs.documents import EXAMPLES as EXAMPLES_PAGE
 from tests.docs.documents import (
     PAGES,
     README,
@@ -43,8 +44,11 @@ EXAMPLES = {
         "records known before",
         "1 of 3 logs does NOT verify",
     ],
+    "ten_lines.py": [" by the device", " by the verifier", "1 block sent"],
     "own_verifier.py": ["ugsd-vk1:", "bytes sent to ws://127.0.0.1:"],
 }
+TESTED_APART = {"call_centre", "caption_journey", "microphone_view", "upload_service"}
+"""Examples with a test file of their own."""
 APPS = {"ugsd": device, "ugsd-server": server, "ugsd-lab": lab}
 MAX_LINES = {README: 160, SECURITY: 80}
 GENERATED = {
@@ -181,12 +185,22 @@ def test_settings_in_document_load(code: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("example", EXAMPLES)
 def test_example_runs(example: str, tmp_path: Path) -> None:
-    printed = run(sys.executable, str(ROOT / "examples" / example), home=tmp_path)
+    printed = run(sys.executable, str(EXAMPLES_PAGE.parent / example), home=tmp_path)
     assert [text for text in EXAMPLES[example] if text not in printed] == []
 
 
 def test_every_example_is_tested() -> None:
-    assert {path.name for path in (ROOT / "examples").glob("*.py")} == set(EXAMPLES)
+    found = {
+        path.stem for path in EXAMPLES_PAGE.parent.iterdir() if path.suffix in {".py", ".ipynb"}
+    }
+    assert found == TESTED_APART | {Path(name).stem for name in EXAMPLES}
+    assert all(Path(__file__).with_name(f"test_{name}.py").exists() for name in TESTED_APART)
+
+
+def test_every_example_is_listed() -> None:
+    listed = set(links(EXAMPLES_PAGE))
+    files = {path.name for path in EXAMPLES_PAGE.parent.iterdir() if path.is_file()} - {"README.md"}
+    assert {name for name in listed if "/" not in name} == files
 
 
 def test_output_in_readme_is_printed(tmp_path: Path) -> None:
