@@ -68,6 +68,7 @@ if TYPE_CHECKING:
     from ugsd_sdk.streams.chunks import AudioChunk
     from ugsd_sdk.streams.events import DraftCaption, FinalCaption, StreamGap
     from ugsd_sdk.streams.microphone import Microphone
+    from ugsd_sdk.timelines import Timeline
 
 __all__ = [
     "AlwaysEscalate",
