@@ -7,8 +7,14 @@ Each recording has the agent on the left and the customer on the right. It becom
 data (NAME.json) and as a picture (NAME.svg); calls.svg shows all customers at one glance. Nothing
 is sent. A run that was interrupted is continued where it was, also within a call. It prints::
 
-    call    length  customer began  and ended  compared with the start  turning points
-    -----------------------------------------------------------------------------------
+    ┏━━━━━━┳━━━━━━━━┳━━━━━━━━━━━━━━━━┳━━━━━━━━━━━┳━━━━━━━━━━━━━━━━━━━━━━━┳━━━━━━━━━━━━━━━━━━━━━━━┓
+    ┃ call ┃ length ┃ customer began ┃ and ended ┃ the end is            ┃ turning points        ┃
+    ┡━━━━━━╇━━━━━━━━╇━━━━━━━━━━━━━━━━╇━━━━━━━━━━━╇━━━━━━━━━━━━━━━━━━━━━━━╇━━━━━━━━━━━━━━━━━━━━━━━┩
+    │ anna │ 1:03   │ happy          │ neutral   │ calmer, lower,        │ 0:33 from happy to    │
+    │      │        │                │           │ quieter               │ bored; calmer, lower  │
+    │      │        │                │           │                       │ and quieter than      │
+    │      │        │                │           │                       │ before                │
+    └──────┴────────┴────────────────┴───────────┴───────────────────────┴───────────────────────┘
 """
 
 from __future__ import annotations
@@ -22,8 +28,8 @@ from matplotlib.figure import Figure
 from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
-from ugsd_sdk import Captioner, Timeline, UgsdError
-from ugsd_sdk.timelines.parts import TimelineChannel, TimelineUtterance
+from ugsd_sdk import Captioner, UgsdError
+from ugsd_sdk.timelines import Timeline, TimelineChannel, TimelineUtterance
 
 FORMATS = {".wav", ".flac", ".mp3", ".ogg", ".opus", ".aiff"}
 
@@ -85,7 +91,7 @@ def summary_plot(timelines: dict[str, Timeline]) -> Figure:
     figure = Figure(figsize=(9, 1.6 + 0.3 * len(timelines)), layout="constrained")
     moods, times = figure.subplots(1, 2, sharey=True)
     for row, (name, customer) in enumerate(customers.items()):
-        times.plot([0, timelines[name].duration_s / 60], [row, row], color="0.75", linewidth=6)
+        times.barh(row, timelines[name].duration_s / 60, height=0.3, color="0.8")
         if customer is None:
             continue
         valences = [one.valence for one in customer.arc if one.valence is not None]
@@ -99,7 +105,7 @@ def summary_plot(timelines: dict[str, Timeline]) -> Figure:
     moods.set(title="customer, start \N{WHITE CIRCLE} to end \N{BLACK CIRCLE}")
     moods.set(xlabel="valence: unpleasant to pleasant")
     times.set(xlabel="minutes", title="turning points")
-    moods.invert_yaxis()
+    moods.set(ylim=(len(customers) - 0.5, -0.5))
     return figure
 
 

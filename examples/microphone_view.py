@@ -25,11 +25,18 @@ from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
-from ugsd_sdk import Caption, Captioner, UgsdError
+from ugsd_sdk import (
+    AudioChunk,
+    Caption,
+    Captioner,
+    DraftCaption,
+    FinalCaption,
+    Microphone,
+    SpeechStarted,
+    StreamGap,
+    UgsdError,
+)
 from ugsd_sdk.errors import UnreadableAudio
-from ugsd_sdk.streams.chunks import AudioChunk
-from ugsd_sdk.streams.events import DraftCaption, FinalCaption, SpeechStarted, StreamGap
-from ugsd_sdk.streams.microphone import Microphone
 from ugsd_sdk.streams.sources import LiveSource
 
 CHUNK_S = 0.02

@@ -2,10 +2,10 @@
 
     python examples/ten_lines.py [CLIP...]
 
-The first three clips only enrol the speaker. The last bundled one prints::
+The first three clips only enrol the speaker. For the last bundled one it prints::
 
     There is distaste in the voice, with the emphasis near the end, more agitated than just before.
-    disgusted, decided by the verifier; pitch medium
+    disgusted by the verifier
     1 block sent: 6 tokens, 1 state, no guarantee (no noise), 128 bytes
 """
 
@@ -19,7 +19,5 @@ with ugsd_sdk.Captioner("free", verifier="embedded", user="ada") as captioner:
     captioner.wait_until_connected()
     for clip in sys.argv[1:] or sorted(map(str, BUNDLED.glob("16*.opus"))):
         caption = captioner.caption(clip)
-        emotion, pitch = caption.attributes.emotion, caption.attributes.pitch
-        print(caption)
-        print(f"{emotion.value}, decided by the {emotion.decided_by}; pitch {pitch.value}")
-        print(caption.usage.text())
+        said = caption.attributes.emotion
+        print(caption, f"{said.value} by the {said.decided_by}", caption.usage.text(), sep="\n")

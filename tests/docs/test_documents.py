@@ -44,7 +44,7 @@ EXAMPLES = {
         "records known before",
         "1 of 3 logs does NOT verify",
     ],
-    "ten_lines.py": ["decided by the device", "decided by the verifier", "1 block sent"],
+    "ten_lines.py": [" by the device", " by the verifier", "1 block sent"],
     "own_verifier.py": ["ugsd-vk1:", "bytes sent to ws://127.0.0.1:"],
 }
 TESTED_APART = {"call_centre", "caption_journey", "microphone_view", "upload_service"}
