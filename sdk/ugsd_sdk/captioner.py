@@ -177,8 +177,9 @@ class Captioner(CaptionerCalls):
         return self._pipeline(user).user_profile
 
     def forget_user(self, user: str) -> None:
-        """Close the connections of ``user`` after their captions have ended, and forget a profile
-        that is not stored in ``home``. The user's next caption begins again."""
+        """Close the connections of ``user``, and forget a profile that is not stored in ``home``.
+        Captions in the making end without the verifier, and this waits for them; the user's next
+        caption begins again."""
         self._calls.require_open()
         loaded = self._loaded
         if loaded is not None:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from itertools import islice
 from threading import Condition
 
 from ugsd_sdk.pipeline import CaptionPipeline
@@ -16,6 +17,8 @@ _MOST_USERS = 1000
 stored elsewhere."""
 _MOST_CONNECTED = 32
 """Users whose connections stay open although nobody captions with them."""
+_AT_ONCE = 8
+"""Users who are looked at after each caption, so that its time does not grow with their number."""
 
 
 class UserPipelines:
@@ -40,8 +43,10 @@ class UserPipelines:
         self._condition = Condition()
         self._pipelines: OrderedDict[str, CaptionPipeline] = OrderedDict()
         """The one that was used last comes last."""
-        self._num_captions: dict[str, int] = {}
-        """How many captions each user has in the making."""
+        self._connected: OrderedDict[str, None] = OrderedDict()
+        """Users whose connections may be open, in the same order."""
+        self._num_captions: dict[CaptionPipeline, int] = {}
+        """How many captions each pipeline has in the making."""
 
     def of(self, user: str) -> CaptionPipeline:
         """Return the pipeline of ``user``; the first time it starts connecting."""
@@ -54,6 +59,8 @@ class UserPipelines:
             if pipeline.links is not None:
                 pipeline.links.start_connecting()
         self._pipelines.move_to_end(user)
+        self._connected[user] = None
+        self._connected.move_to_end(user)
         return self._pipelines[user]
 
     @contextmanager
@@ -61,16 +68,16 @@ class UserPipelines:
         """Yield the pipeline of ``user``, which stays open inside the block."""
         with self._condition:
             pipeline = self._found(user)
-            self._num_captions[user] = self._num_captions.get(user, 0) + 1
+            self._num_captions[pipeline] = self._num_captions.get(pipeline, 0) + 1
         try:
             yield pipeline
         finally:
             with self._condition:
-                self._num_captions[user] -= 1
-                if not self._num_captions[user]:
-                    del self._num_captions[user]
+                self._num_captions[pipeline] -= 1
+                if not self._num_captions[pipeline]:
+                    del self._num_captions[pipeline]
                 if user in self._pipelines:
-                    self._pipelines.move_to_end(user)
+                    self._found(user)
                 surplus = self._surplus()
                 self._condition.notify_all()
             with ExitStack() as closing:
@@ -78,14 +85,15 @@ class UserPipelines:
                     closing.callback(close)
 
     def forget(self, user: str) -> None:
-        """Close the pipeline of ``user`` when its captions have ended; the next caption makes
-        another one."""
+        """End the waits for the verifier of captions of ``user`` in the making, and close the
+        pipeline when they have ended; the next caption makes another one."""
         with self._condition:
             pipeline = self._pipelines.pop(user, None)
+            self._connected.pop(user, None)
         if pipeline is not None:
             if pipeline.links is not None:
                 pipeline.links.stop()
-            self._wait_for_captions(user)
+            self._wait_for_captions(pipeline)
             pipeline.close()
 
     def stop(self) -> None:
@@ -102,25 +110,33 @@ class UserPipelines:
             while self._pipelines:
                 closing.callback(self._pipelines.popitem()[1].close)
 
-    def _wait_for_captions(self, user: str | None = None) -> None:
+    def _wait_for_captions(self, pipeline: CaptionPipeline | None = None) -> None:
+        """Wait for those of one pipeline, or of all."""
         with self._condition:
             self._condition.wait_for(
-                lambda: user not in self._num_captions if user else not self._num_captions
+                lambda: (
+                    not self._num_captions
+                    if pipeline is None
+                    else pipeline not in self._num_captions
+                )
             )
 
     def _surplus(self) -> list[Callable[[], None]]:
         """Return what closes the surplus; pipelines are removed already."""
-        idle = [name for name in self._pipelines if name not in self._num_captions]
         closes: list[Callable[[], None]] = []
-        for name in idle[: max(len(self._pipelines) - self._most_users, 0)]:
+        for name in self._oldest_idle(self._connected, self._most_connected):
+            del self._connected[name]
+            links = self._pipelines[name].links if name in self._pipelines else None
+            if links is not None:
+                closes.append(links.disconnect)
+        for name in self._oldest_idle(self._pipelines, self._most_users):
             if self._pipelines[name].is_disposable:
                 closes.append(self._pipelines.pop(name).close)
-        links = [
-            links
-            for name in idle
-            if name in self._pipelines
-            and (links := self._pipelines[name].links) is not None
-            and links.is_connected
-        ]
-        closes += [one.disconnect for one in links[: max(len(links) - self._most_connected, 0)]]
+            else:
+                self._pipelines.move_to_end(name)  # so that it is not looked at each time
         return closes
+
+    def _oldest_idle(self, users: Mapping[str, object], most: int) -> list[str]:
+        """Return users beyond ``most`` who have no caption in the making, a few at a time."""
+        oldest = islice(users, min(max(len(users) - most, 0), _AT_ONCE))
+        return [name for name in oldest if self._pipelines.get(name) not in self._num_captions]
