@@ -13,6 +13,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 PACKAGES = {
+    "ugsd": ROOT / "sdk" / "ugsd",
     "ugsd_privacy": ROOT / "privacy" / "ugsd_privacy",
     "ugsd_sdk": ROOT / "sdk" / "ugsd_sdk",
     "ugsd_server": ROOT / "server" / "ugsd_server",
