@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from ugsd_privacy.forks import call_in_children, keep_for_good
-from ugsd_privacy.near_names import choices
+from ugsd_privacy.output.near_names import choices
 
 from ugsd_sdk.attributes.length import CaptionLength
 from ugsd_sdk.audio.samples import Clip

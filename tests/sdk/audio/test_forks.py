@@ -15,7 +15,7 @@ CLIP = Path(ugsd_sdk.__file__).parent / "starter" / "clips" / "16a04Ab.opus"
 
 def test_held_lock_of_soundfile_stops_no_child() -> None:
     with soundfile.SoundFile._sf_error_lock:
-        result = in_child(lambda: _count())
+        result = in_child(_count)
     assert result() == _count() > 0
 
 
