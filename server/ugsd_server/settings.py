@@ -10,7 +10,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import Field, ValidationError, field_validator
 from pydantic_core import PydanticCustomError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
-from ugsd_privacy.near_names import near_name
+from ugsd_privacy.output.near_names import near_name
 from ugsd_privacy.output.plain_text import plain_line
 from ugsd_privacy.output.usage_faults import plain_fault
 from ugsd_privacy.protocol.messages import MAX_CAPTION_TOKENS

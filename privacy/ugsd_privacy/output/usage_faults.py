@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
-from ugsd_privacy.near_names import choices
+from ugsd_privacy.output.near_names import choices
 
 __all__ = ["plain_fault"]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from threading import Lock
 
 import soundfile
 
@@ -22,8 +23,15 @@ class _SequentialFile(soundfile.SoundFile):  # type: ignore[misc]
     """A sound file that is read from its start to its end.
 
     ``soundfile`` seeks after each read, to where the file stands already. In a stream whose length
-    is unknown that fails.
+    is unknown that fails. It also holds one lock of the whole process while it opens a file, so
+    that a child forked in this moment would wait for ever; here each file has its own. The lock
+    serves the text of an error, which nobody reads here.
     """
+
+    def __init__(self, file: int) -> None:
+        """Open the descriptor ``file``, which stays open when this is closed."""
+        self._sf_error_lock = Lock()
+        super().__init__(file, closefd=False)
 
     def seekable(self) -> bool:
         """No: nothing is sought."""
@@ -63,7 +71,7 @@ def libsndfile_segment(file: int, found: ClipFormat, *, frames: int | None = Non
 def _opened(file: int, found: ClipFormat) -> _SequentialFile:
     try:
         os.lseek(file, 0, os.SEEK_SET)
-        sound = _SequentialFile(file, closefd=False)
+        sound = _SequentialFile(file)
     except _FAILURES as error:
         raise _undecodable() from error
     if sound.format not in found.containers or sound.subtype not in found.encodings:

@@ -7,7 +7,7 @@ from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from ugsd_privacy.near_names import choices
+from ugsd_privacy.output.near_names import choices
 
 from ugsd_sdk.attributes.length import CaptionLength
 from ugsd_sdk.calls.call import Call

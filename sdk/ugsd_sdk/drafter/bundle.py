@@ -18,7 +18,7 @@ from typing import Annotated
 from pydantic import Field
 from ugsd_privacy.bounded_json import read_json
 from ugsd_privacy.files.bounded_files import MAX_TEXT_BYTES, read_regular
-from ugsd_privacy.near_names import choices
+from ugsd_privacy.output.near_names import choices
 from ugsd_privacy.protocol.messages import MAX_CAPTION_TOKENS, MAX_STATE_DIM
 from ugsd_privacy.strict_models import StrictModel, exactly
 

@@ -11,7 +11,7 @@ from difflib import get_close_matches
 from typing import Any, get_args
 
 from pydantic import BaseModel
-from ugsd_privacy.near_names import choices, near_name
+from ugsd_privacy.output.near_names import choices, near_name
 from ugsd_privacy.output.plain_text import plain_line
 from ugsd_privacy.output.usage_faults import plain_fault
 

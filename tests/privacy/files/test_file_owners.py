@@ -180,7 +180,7 @@ def test_no_message_tells_users_to_become_root(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: _STRANGER)
-    with pytest.raises(KeyFileError, match=r"run: chown -R user id 12345 .*\(as root\)") as raised:
+    with pytest.raises(KeyFileError, match=r"run: chown -R 12345 .*\(as root\)") as raised:
         require_owned_by_us(tmp_path)
     assert "run it as root" not in str(raised.value)
 

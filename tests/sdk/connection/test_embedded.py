@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from ugsd_sdk.connection.embedded import EmbeddedVerifier
-from ugsd_sdk.errors import ConfigError, VerifierUnreachable
+from ugsd_sdk.errors import VerifierUnreachable
 
 ANNOUNCE = 'print(\'{"url": "ws://127.0.0.1:9", "public_key": "k"}\', flush=True)'
 
@@ -91,9 +91,9 @@ def test_log_of_child_is_private(tmp_path: Path) -> None:
         log.chmod(0o644)  # the mode of an earlier release
 
 
-def test_unusable_home_is_a_config_error(tmp_path: Path) -> None:
+def test_unusable_home_is_named(tmp_path: Path) -> None:
     (tmp_path / "home").write_text("a file")
-    with pytest.raises(ConfigError, match="home"):
+    with pytest.raises(VerifierUnreachable, match="home"):
         EmbeddedVerifier(tmp_path / "home").start(1)
 
 
