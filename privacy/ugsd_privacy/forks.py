@@ -5,18 +5,25 @@ shares the sockets and pipes behind them with its parent. An object that holds s
 registers a method here. The method runs in each child, before anything else and on the child's only
 thread. It must neither wait nor write; it closes the child's own descriptors, if needed, and drops
 the rest. :func:`call_around_forks` is for code that must also run in the parent before a fork.
+
+A child also inherits the locks of modules that another thread was importing, and would wait for
+them forever. :func:`forks_wait` is for work that imports modules.
 """
 
 from __future__ import annotations
 
 import os
 import weakref
-from collections.abc import Callable
-from threading import Lock
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from threading import Condition, Lock, get_ident
 from types import MethodType
 from typing import Any
 
-__all__ = ["call_around_forks", "call_in_children", "keep_for_good"]
+__all__ = ["call_around_forks", "call_in_children", "forks_wait", "keep_for_good"]
+
+_FORK_TIMEOUT_S = 10.0
+"""How long a fork waits at most."""
 
 _methods: list[tuple[weakref.ref[Any], Callable[[Any], None]]] = []
 """Objects, and the function to call on each."""
@@ -49,6 +56,55 @@ def call_around_forks(
         )
 
 
+@contextmanager
+def forks_wait() -> Iterator[None]:
+    """Let forks by other threads wait, at most ten seconds, until the block has ended."""
+    own = get_ident()
+    with _importing.changed:
+        _importing.threads[own] = _importing.threads.get(own, 0) + 1
+    try:
+        yield
+    finally:
+        with _importing.changed:  # in a child, another one than above
+            _importing.threads[own] -= 1
+            if not _importing.threads[own]:
+                del _importing.threads[own]
+            _importing.changed.notify_all()
+
+
+class _Importing:
+    """The threads that are inside of :func:`forks_wait`, and how often."""
+
+    def __init__(self) -> None:
+        self.changed = Condition()
+        self.threads: dict[int, int] = {}
+
+    def wait(self) -> None:
+        """Wait until no other thread is; none may begin until the lock is released."""
+        self.changed.acquire()
+        own = get_ident()
+        self.changed.wait_for(lambda: self.threads.keys() <= {own}, _FORK_TIMEOUT_S)
+
+
+_importing = _Importing()
+
+
+def _wait_for_imports() -> None:
+    _importing.wait()
+
+
+def _allow_imports() -> None:
+    _importing.changed.release()
+
+
+def _begin_importing() -> None:
+    global _importing  # other threads of the parent held the inherited one
+    inherited, _importing = _importing, _Importing()
+    own = get_ident()
+    if own in inherited.threads:  # it forks within the block, which ends in the child as well
+        _importing.threads[own] = inherited.threads[own]
+
+
 def keep_for_good(inherited: object) -> None:
     """Never free ``inherited`` in this child, not even at exit: freeing it may close a database
     that the parent uses, or wait for threads that exist only in the parent."""
@@ -66,5 +122,8 @@ def _call_all() -> None:
             function(owner)
 
 
+call_around_forks(
+    before=_wait_for_imports, after_in_parent=_allow_imports, after_in_child=_begin_importing
+)
 if hasattr(os, "register_at_fork"):  # Windows has no fork
     os.register_at_fork(after_in_child=_call_all)

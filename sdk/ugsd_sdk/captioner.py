@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -13,7 +13,7 @@ from time import monotonic
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, Unpack
 
-from ugsd_privacy.forks import call_in_children, keep_for_good
+from ugsd_privacy.forks import call_in_children, forks_wait, keep_for_good
 from ugsd_privacy.user_names import normal_user
 
 from ugsd_sdk.attributes.length import CaptionLength
@@ -131,6 +131,8 @@ class Captioner(CaptionerCalls):
         )
         self._loading = Lock()
         self._loaded: LoadedCaptioner | None = None
+        self._has_captioned = False
+        """Whether a caption was made: the first one imports modules, for which forks wait."""
         call_in_children(self._forget_in_child)
 
     def __enter__(self) -> Self:
@@ -222,8 +224,13 @@ class Captioner(CaptionerCalls):
         user: str | None,
         options: CaptionOptions,
     ) -> Caption:
-        with self._calls.running(call), self._captioning(user) as (pipeline, load_s):
+        with (
+            nullcontext() if self._has_captioned else forks_wait(),
+            self._calls.running(call),
+            self._captioning(user) as (pipeline, load_s),
+        ):
             caption = pipeline.caption(clip, sample_rate, options, call, load_s=load_s)
+            self._has_captioned = True
             call.notify(finished_event(caption))
             return caption
 
