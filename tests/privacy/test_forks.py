@@ -34,7 +34,7 @@ def test_fork_waits_for_another_thread() -> None:
     thread = importing_thread(end)
     threading.Timer(0.3, end.set).start()
     started_s = time.monotonic()
-    result = in_child(lambda: threading.active_count())
+    result = in_child(threading.active_count)
     assert time.monotonic() - started_s > 0.25
     thread.join(10)
     assert result() == 1
