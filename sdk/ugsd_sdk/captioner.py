@@ -11,7 +11,7 @@ from pathlib import Path
 from threading import Lock
 from time import monotonic
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self, Unpack
+from typing import TYPE_CHECKING, Any, NoReturn, Self, Unpack
 
 from ugsd_privacy.forks import call_in_children, forks_wait, keep_for_good
 from ugsd_privacy.user_names import normal_user
@@ -146,6 +146,12 @@ class Captioner(CaptionerCalls):
         traceback: TracebackType | None,
     ) -> None:
         self.close()
+
+    def __reduce__(self) -> NoReturn:
+        raise WrongType(
+            "a captioner holds models and connections, which cannot be pickled: create a captioner "
+            "in each process, for example from Settings, which can"
+        )
 
     def load(self) -> None:
         """Read settings and weights, and start connecting in the background.

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import math
 import numbers
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 
 import numpy as np
 from numpy.typing import NDArray
@@ -76,9 +76,18 @@ def as_array(clip: object) -> NDArray[np.generic]:
     if array is None:
         raise BadSamples(
             "a clip is a path, the bytes of a file, an open file or an array of samples, not "
-            f"{type(clip).__name__}"
+            f"{type(clip).__name__}{_remedy(clip)}"
         )
     return array
+
+
+def _remedy(clip: object) -> str:
+    """Return what to do with something that is not a clip, but holds one or several."""
+    if isinstance(clip, Mapping):
+        return ": pass its samples and their sample rate, as two arguments"
+    if isinstance(clip, (Iterator, AsyncIterator)):
+        return ": pass chunks of one sound to stream(), and several clips to caption_many()"
+    return ""
 
 
 def _unmasked(
@@ -96,6 +105,11 @@ def _unmasked(
 def _converted(clip: object) -> NDArray[np.generic] | None:
     """``clip`` by the protocols of arrays; ``None`` if it has none. No library is imported."""
     if isinstance(clip, (list, tuple)):
+        if len(clip) == 2 and sum(isinstance(part, numbers.Number) for part in clip) == 1:
+            raise BadSamples(
+                "samples and their sample rate in one tuple: pass them as two arguments, samples "
+                "first"
+            )
         if clip and not isinstance(clip[0], (numbers.Number, list, tuple)):
             raise BadSamples(
                 f"a list of {type(clip[0]).__name__}: join the pieces first, for example by "

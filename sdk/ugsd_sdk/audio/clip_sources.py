@@ -11,11 +11,12 @@ import contextlib
 import io
 import math
 import os
+import re
 import select
 import shutil
 import stat
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from time import monotonic
 from typing import BinaryIO, Protocol
 
@@ -53,6 +54,8 @@ MAX_STREAM_BYTES = 2 * 2**30
 _MEMORY_BYTES = 64 * 2**20
 """What is larger is held in a temporary file instead of in memory."""
 _READ_BYTES = 2**20
+_ADDRESS = re.compile(r"[a-z][a-z0-9+.-]+:/", re.IGNORECASE)
+"""Such as https: a path keeps one of the two slashes. A drive of Windows has one letter."""
 _WRITER_WAIT_S = 2.0
 _PIPE_WAIT_S = 30.0
 
@@ -153,9 +156,15 @@ def _unreadable(name: str, error: OSError | ValueError) -> UnreadableAudio:
             "in Python"
         )
     cause = getattr(error, "strerror", None) or "no file can have this name"
-    return UnreadableAudio(
-        f"{name!r} cannot be opened: {cause}: check the path and its permissions"
-    )
+    return UnreadableAudio(f"{name!r} cannot be opened: {cause}: {_path_remedy(name)}")
+
+
+def _path_remedy(name: str) -> str:
+    if _ADDRESS.match(name):
+        return "download the address, and give the file or its bytes"
+    if name.startswith("~"):
+        return "`~` is not expanded: give Path(...).expanduser()"
+    return "check the path and its permissions"
 
 
 def _checked_bytes(clip: bytes | bytearray | memoryview) -> bytes:
@@ -213,6 +222,12 @@ def _chunks_of(clip: ReadableFile) -> Iterator[bytes]:
         if chunk is None:
             raise UnreadableAudio(
                 "the file object has no data yet: give a blocking one, or all of the bytes"
+            )
+        if isinstance(chunk, Coroutine):
+            chunk.close()
+            raise UnreadableAudio(
+                "the file object is asynchronous: pass the bytes that `await file.read()` returns, "
+                "or the .file of an upload"
             )
         if not isinstance(chunk, (bytes, bytearray, memoryview)):
             raise UnreadableAudio(
