@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, Self, Unpack
 from ugsd_privacy.forks import call_in_children, forks_wait, keep_for_good
 from ugsd_privacy.user_names import normal_user
 
+from ugsd_sdk.arguments import path_text
 from ugsd_sdk.attributes.length import CaptionLength
 from ugsd_sdk.audio.samples import Clip
 from ugsd_sdk.calls.call import Call
@@ -31,7 +32,6 @@ from ugsd_sdk.errors import WrongType
 from ugsd_sdk.pipeline import CaptionOptions, CaptionPipeline, UtteranceCaptioner
 from ugsd_sdk.profile.profile import Profile
 from ugsd_sdk.settings.config import Settings
-from ugsd_sdk.settings.user_paths import path_text
 from ugsd_sdk.speech.reader import Meter, SpeechDetector
 from ugsd_sdk.speech.spans import SAMPLE_RATE
 from ugsd_sdk.users.loaded_captioner import LoadedCaptioner

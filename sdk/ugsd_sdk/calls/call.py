@@ -152,6 +152,10 @@ def checked(items: Iterable[_Item]) -> Iterator[_Item]:
 def _seconds(timeout_s: float) -> float:
     if isinstance(timeout_s, bool) or not isinstance(timeout_s, (int, float)):
         raise WrongType(f"timeout_s must be a number of seconds, not {type(timeout_s).__name__}")
-    if math.isnan(timeout_s):
+    try:
+        limit_s = float(timeout_s)
+    except OverflowError:
+        limit_s = math.inf if timeout_s > 0 else -math.inf
+    if math.isnan(limit_s):
         raise ConfigError("timeout_s must be a number of seconds, or None for no limit, not NaN")
-    return float(timeout_s)
+    return limit_s

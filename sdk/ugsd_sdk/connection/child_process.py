@@ -11,6 +11,7 @@ import os
 import sys
 from collections.abc import Iterator
 from importlib.machinery import PathFinder
+from importlib.util import find_spec
 from pathlib import Path
 
 from ugsd_sdk.errors import ConfigError
@@ -30,12 +31,17 @@ _RUN = (
 
 
 def require_interpreter() -> None:
-    """Raise :class:`ConfigError` in a frozen app, whose executable would start the app again, and
-    in a program that embeds Python and names no interpreter."""
+    """Raise :class:`ConfigError` in a frozen app, whose executable would start the app again, in a
+    program that embeds Python and names no interpreter, and where the verifier is not installed."""
     if getattr(sys, "frozen", False) or "__compiled__" in globals() or not sys.executable:
         raise ConfigError(
             "the embedded verifier needs a Python interpreter, which a frozen app does not have: "
             "run ugsd-server and give its address as verifier"
+        )
+    if find_spec("ugsd_server") is None:
+        raise ConfigError(
+            "the wheel for devices has no embedded verifier: install the whole package ugsd, or "
+            "run ugsd-server elsewhere and give its address as verifier"
         )
 
 
@@ -56,10 +62,18 @@ def module_command(module: str, *options: str, needs: tuple[str, ...]) -> list[s
 
 
 def _folders(packages: tuple[str, ...]) -> Iterator[str]:
-    working = os.path.realpath(".")
+    working = _working_directory()
     own_parent = str(Path(__file__).resolve().parents[1])
     path = [own_parent, *(f for f in sys.path if f and os.path.realpath(f) != working)]
     for package in packages:
         spec = PathFinder.find_spec(package, path)
         for location in (spec and spec.submodule_search_locations) or ():
             yield str(Path(location).resolve().parent)
+
+
+def _working_directory() -> str | None:
+    """Return the real path of the working directory; ``None`` if it was deleted."""
+    try:
+        return str(Path.cwd().resolve())
+    except FileNotFoundError:
+        return None

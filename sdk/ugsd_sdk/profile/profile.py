@@ -14,7 +14,8 @@ from ugsd_privacy.files.atomic_files import write_atomically
 from ugsd_privacy.files.file_owners import remedy_of
 from ugsd_privacy.forks import call_in_children
 
-from ugsd_sdk.errors import ProfileError
+from ugsd_sdk.arguments import path_of
+from ugsd_sdk.errors import ProfileError, WrongType
 from ugsd_sdk.profile.matching import DEFAULT_ENROLMENT, Enrolment, ProfileChange, profile_after
 from ugsd_sdk.profile.profile_file import aside_path, keep_aside, read_profile
 from ugsd_sdk.profile.profile_format import (
@@ -66,7 +67,7 @@ class Profile:
         :class:`ProfileError` if the file is missing, damaged, or belongs to another user of the
         machine.
         """
-        profile, file = cls(), Path(path)
+        profile, file = cls(), path_of("path", path)
         profile._path = file
         try:
             profile._stored = read_profile(file)
@@ -118,6 +119,9 @@ class Profile:
     ) -> bool:
         """Whether it holds enough for states of its speaker to be sent, by default with the default
         settings ``min_enrolment`` and ``min_enrolment_s``."""
+        for value in (min_clips, min_duration_s):
+            if not isinstance(value, (int, float)):
+                raise WrongType(f"enrolment is a number, not {type(value).__name__}")
         return Enrolment(min_clips, min_duration_s).is_reached(self._stored.contents)
 
     def save(self, path: str | os.PathLike[str] | None = None) -> None:
@@ -127,7 +131,7 @@ class Profile:
         :class:`ProfileError`.
         """
         with self._lock:
-            file = self._path if path is None else Path(path)
+            file = self._path if path is None else path_of("path", path)
             if file is None:
                 raise ProfileError("the profile has no file yet: give save() a path")
             try:

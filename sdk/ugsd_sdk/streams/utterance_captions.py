@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from ugsd_sdk.calls.call import Call
 from ugsd_sdk.caption.caption import Caption
-from ugsd_sdk.errors import AudioError, ConfigError
+from ugsd_sdk.errors import AudioError, ConfigError, WrongType
 from ugsd_sdk.pipeline import CaptionOptions, UtteranceCaptioner
 from ugsd_sdk.speech.segmenter import (
     Segmenter,
@@ -67,6 +67,8 @@ class StreamOptions:
     max_segment_s: float = MAX_SEGMENT_S
 
     def __post_init__(self) -> None:
+        if not isinstance(self.drafts, bool):
+            raise WrongType(f"drafts must be true or false, not {type(self.drafts).__name__}")
         check_pauses(self.end_pause_s, self.max_segment_s)
 
 
@@ -85,6 +87,9 @@ class StreamKeywords(TypedDict, total=False):
 def checked(keywords: StreamKeywords) -> tuple[CaptionOptions, StreamOptions]:
     """Return the options of the stream's captions, which belong to one recording, and those of
     the stream. Raises :class:`TypeError` and :class:`ConfigError`."""
+    unknown = keywords.keys() - StreamKeywords.__annotations__.keys()
+    if unknown:
+        raise WrongType(f"unexpected keyword argument {min(unknown)!r}")
     given = dict(keywords)
     given.pop("user", None)
     wanted = (given.pop(name, None) for name in ("profile", "length", "seed"))

@@ -13,7 +13,6 @@ import secrets
 from collections.abc import Mapping
 from contextlib import ExitStack
 from importlib.metadata import version
-from pathlib import Path
 from types import TracebackType
 from typing import Annotated, Self
 
@@ -24,6 +23,7 @@ from ugsd_privacy.files.bounded_files import open_regular
 from ugsd_privacy.files.file_lock import file_lock
 from ugsd_privacy.strict_models import StrictModel, exactly
 
+from ugsd_sdk.arguments import path_of
 from ugsd_sdk.caption import Caption
 from ugsd_sdk.errors import CheckpointError
 from ugsd_sdk.timelines.stored_clip import StoredClip
@@ -81,7 +81,7 @@ class Checkpoint:
     """
 
     def __init__(self, path: str | os.PathLike[str], expected: CheckpointHeader) -> None:
-        self.path = Path(path)
+        self.path = path_of("checkpoint", path)
         self.header = expected
         """The header in the file; its recording id may be another one than that expected."""
         self.entries: list[CheckpointEntry] = []

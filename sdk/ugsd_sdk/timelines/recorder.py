@@ -8,13 +8,14 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from typing import TypeAlias
 
+from ugsd_sdk.arguments import require_callable
 from ugsd_sdk.audio.channels import ChannelLayout, ChannelReader
 from ugsd_sdk.audio.crosstalk import without_crosstalk
 from ugsd_sdk.audio.samples import Clip
 from ugsd_sdk.audio.segments import Float32
 from ugsd_sdk.calls.call import Call
 from ugsd_sdk.caption import Caption, escaped_path
-from ugsd_sdk.errors import CheckpointError, ConfigError
+from ugsd_sdk.errors import CheckpointError, ConfigError, WrongType
 from ugsd_sdk.pipeline import UtteranceCaptioner
 from ugsd_sdk.profile.profile import Profile
 from ugsd_sdk.profile.user_profile import UserProfile
@@ -65,6 +66,7 @@ def make_timeline(
     ``caption_with`` raises.
     """
     layout, names = _layout_of(channels)
+    require_callable("on_progress", on_progress)
     call = call or Call()
     with ExitStack() as stack:
         stack.enter_context(call.running())
@@ -214,10 +216,11 @@ def _layout_of(channels: Channels) -> tuple[ChannelLayout, tuple[str, ...]]:
                 f'channels must be "apart", "together" or names such as ("agent", "customer"), '
                 f"not {channels!r}"
             ) from None
+    if not isinstance(channels, Sequence):
+        raise WrongType(f"channels must be text or names, not {type(channels).__name__}")
     names = tuple(channels)
-    if not names or len({*names}) < len(names) or not all(
-        isinstance(name, str) and name.strip() and "," not in name for name in names
-    ):  # fmt: skip
+    are_usable = all(isinstance(name, str) and name.strip() and "," not in name for name in names)
+    if not names or not are_usable or len({*names}) < len(names):
         raise ConfigError(
             "channels: give a different name for each channel, without commas, or apart or together"
         )
@@ -265,7 +268,11 @@ def _profiles_of(
                 f"{{{labels[0]!r}: profile}}"
             )
         return [ChannelProfile(given)]
-    by_label = dict(given or {})
+    by_label = {} if given is None else given
+    if not isinstance(by_label, Mapping) or not all(
+        isinstance(one, Profile) for one in by_label.values()
+    ):
+        raise WrongType("profile must be a Profile, or one for each name of a channel")
     unknown = [label for label in by_label if label not in labels]
     if unknown and not (reader.silent or reader.is_same):
         raise ConfigError(
