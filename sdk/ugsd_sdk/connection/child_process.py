@@ -7,6 +7,7 @@ variables in :data:`_PASSED`; everything else that it needs is an argument.
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import sys
 from collections.abc import Iterator
@@ -15,7 +16,7 @@ from pathlib import Path
 
 from ugsd_sdk.errors import ConfigError
 
-__all__ = ["child_environment", "module_command", "require_interpreter"]
+__all__ = ["child_environment", "module_command", "require_interpreter", "require_server"]
 
 _PASSED = ("SYSTEMROOT", "WINDIR") if os.name == "nt" else ()
 """Windows opens no socket without these two; POSIX needs none."""
@@ -36,6 +37,16 @@ def require_interpreter() -> None:
         raise ConfigError(
             "the embedded verifier needs a Python interpreter, which a frozen app does not have: "
             "run ugsd-server and give its address as verifier"
+        )
+
+
+def require_server() -> None:
+    """Raise :class:`ConfigError` if this installation has no verifier, as that of the wheel for
+    devices."""
+    if importlib.util.find_spec("ugsd_server") is None:
+        raise ConfigError(
+            "this installation has no verifier: install the whole package for the embedded one, or "
+            "run ugsd-server on another machine and give its address"
         )
 
 
