@@ -326,7 +326,8 @@ class Captioner(CaptionerCalls):
         seed: int | None = None,
         **options: Any,
     ) -> Timeline:
-        from ugsd_sdk.timelines.recorder import make_timeline, window_detector  # noqa: PLC0415
+        from ugsd_sdk.speech.segmenter import window_detector  # noqa: PLC0415  # heavy
+        from ugsd_sdk.timelines.recorder import make_timeline  # noqa: PLC0415  # heavy
         from ugsd_sdk.timelines.settings_identity import settings_identity  # noqa: PLC0415
 
         shared = CaptionOptions.checked(None, length, seed)

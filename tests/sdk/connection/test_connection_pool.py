@@ -1,4 +1,4 @@
-"""Connections are lent to one caption at a time, and a verifier that is gone is gone for all."""
+"""Connections are used by one caption at a time, and a verifier that is gone is gone for all."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def test_no_two_captions_share_a_connection() -> None:
     pool, made = new_pool(3)
 
     def use(_: int) -> None:
-        with pool.lent(20) as link:
+        with pool.acquired(20) as link:
             assert link.busy.acquire(blocking=False)  # type: ignore[attr-defined]
             threading.Event().wait(0.001)
             link.busy.release()  # type: ignore[attr-defined]
@@ -66,27 +66,27 @@ def test_no_two_captions_share_a_connection() -> None:
 def test_one_caption_after_another_needs_one_connection() -> None:
     pool, made = new_pool(4)
     for _ in range(5):
-        with pool.lent(0):
+        with pool.acquired(0):
             pass
     assert len(made) == 1
 
 
 def test_connected_ones_are_lent_first() -> None:
     pool, made = new_pool(4)
-    one, two = pool.borrow(0), pool.borrow(0)
+    one, two = pool.acquire(0), pool.acquire(0)
     made[0].start_connecting()
-    pool.give_back(one)
-    pool.give_back(two)
-    assert pool.borrow(0) is one
+    pool.release(one)
+    pool.release(two)
+    assert pool.acquire(0) is one
 
 
 def test_full_pool_is_waited_for_and_named() -> None:
     pool, _ = new_pool(1)
-    with pool.lent(0), pytest.raises(VerifierTimeout, match="connections_per_user"):
-        pool.borrow(0.05)
+    with pool.acquired(0), pytest.raises(VerifierTimeout, match="connections_per_user"):
+        pool.acquire(0.05)
     threading.Timer(0.05, pool.stop).start()
-    with pool.lent(0), pytest.raises(VerifierUnreachable, match="closed"):
-        pool.borrow(20)
+    with pool.acquired(0), pytest.raises(VerifierUnreachable, match="closed"):
+        pool.acquire(20)
 
 
 def test_gone_verifier_costs_few_captions_of_all_users(new_captioner: New, voice: Voice) -> None:
