@@ -186,8 +186,8 @@ class Captioner(CaptionerCalls):
 
     def forget_user(self, user: str) -> None:
         """Close the connections of ``user``, and forget a profile that is not stored in ``home``.
-        Captions in the making end without the verifier, and this waits for them; the user's next
-        caption begins again."""
+        Running captions end without the verifier. The user's next caption begins again. Returns
+        within three seconds."""
         self._calls.require_open()
         loaded = self._loaded
         if loaded is not None:
