@@ -1,7 +1,7 @@
 # Needs Python 3.11 or later (with venv), make and a package index. Nothing else is prepared.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types docs sbom audit lock device-wheel clean
+.PHONY: help demo test lint types docs device-wheel sbom audit lock clean
 
 PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; do \
 	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
@@ -20,8 +20,8 @@ help:
 	@echo 'make lint    ruff, formatting and the rules on who may import whom'
 	@echo 'make types   mypy, strict'
 	@echo 'make docs    build the documentation site into $(SITE); every warning is an error'
+	@echo 'make device-wheel  build/*+device*.whl: the package without verifier and laboratory'
 	@echo 'make sbom    write $(SBOM): what the base install consists of (CycloneDX)'
-	@echo 'make device-wheel  build a wheel without server, verifier and lab in build/'
 	@echo 'make audit   ask an advisory service about every locked version; needs a network'
 	@echo 'make lock    refresh requirements/*.lock after a change of dependencies;'
 	@echo '             make lock UPGRADE=--upgrade takes the newest versions allowed'
@@ -51,6 +51,9 @@ types: $(DEV)/.installed
 docs: $(DEV)/.installed
 	@echo '== mkdocs build --strict'
 	@NO_MKDOCS_2_WARNING=1 $(DEV)/bin/python -m mkdocs build --strict --site-dir $(SITE)
+
+device-wheel: $(DEV)/.installed
+	@$(DEV)/bin/python packaging/device_wheel.py build
 
 sbom: $(DEV)/.installed
 	@echo '== CycloneDX'
@@ -110,9 +113,6 @@ $(LOCK)/.installed: requirements/uv.lock
 	@test -x $(LOCK)/bin/pip || $(call python) -m venv $(LOCK)
 	@$(LOCK)/$(PIP) $(LOCKED) -r requirements/uv.lock
 	@touch $@
-
-device-wheel: $(DEV)/.installed
-	@$(DEV)/bin/python sdk/device_wheel.py build
 
 clean:
 	rm -rf $(DEMO) $(DEV) $(LOCK) build dist

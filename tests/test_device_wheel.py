@@ -28,7 +28,7 @@ except ugsd.ConfigError as error:
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("wheel")
-    command = [sys.executable, str(ROOT / "sdk" / "device_wheel.py"), str(folder)]
+    command = [sys.executable, str(ROOT / "packaging" / "device_wheel.py"), str(folder)]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     return Path(done.stdout.strip())
 
@@ -62,4 +62,4 @@ def test_device_wheel_captions_without_a_verifier(wheel: Path, tmp_path: Path) -
     )
     emotion, refused = done.stdout.splitlines()
     assert emotion == "fearful"
-    assert "install the whole package ugsd" in refused
+    assert "install the whole package" in refused

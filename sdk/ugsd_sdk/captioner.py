@@ -186,8 +186,8 @@ class Captioner(CaptionerCalls):
 
     def forget_user(self, user: str) -> None:
         """Close the connections of ``user``, and forget a profile that is not stored in ``home``.
-        Captions in the making end without the verifier, and this waits for them; the user's next
-        caption begins again."""
+        Running captions end without the verifier. The user's next caption begins again. Returns
+        within three seconds."""
         self._calls.require_open()
         loaded = self._loaded
         if loaded is not None:
@@ -326,7 +326,8 @@ class Captioner(CaptionerCalls):
         seed: int | None = None,
         **options: Any,
     ) -> Timeline:
-        from ugsd_sdk.timelines.recorder import make_timeline, window_detector  # noqa: PLC0415
+        from ugsd_sdk.speech.segmenter import window_detector  # noqa: PLC0415  # heavy
+        from ugsd_sdk.timelines.recorder import make_timeline  # noqa: PLC0415  # heavy
         from ugsd_sdk.timelines.settings_identity import settings_identity  # noqa: PLC0415
 
         shared = CaptionOptions.checked(None, length, seed)

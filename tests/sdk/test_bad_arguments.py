@@ -47,7 +47,7 @@ CALLS = {
 
 @pytest.fixture(scope="module")
 def captioner() -> Iterator[Captioner]:
-    with Captioner(ScriptedDrafter(), detector=WholeRecording()) as captioner:
+    with Captioner(ScriptedDrafter()) as captioner:
         yield captioner
 
 

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Iterable
 from concurrent.futures import Future
 from contextlib import suppress
+from time import monotonic
 from typing import Any, TypeVar
 
 from ugsd_sdk.calls.in_order import END_TIMEOUT_S, ClipJob
@@ -56,8 +57,9 @@ async def ended_in_order(
         jobs = feed.rest()
         for one in jobs:
             one.cancel()
+        ends_s = monotonic() + END_TIMEOUT_S
         for one in jobs:
-            await _EndOf(one.future).wait_through_cancellations(END_TIMEOUT_S)
+            await _EndOf(one.future).wait_through_cancellations(max(ends_s - monotonic(), 0.0))
         await asyncio.wait([feeding])
 
 

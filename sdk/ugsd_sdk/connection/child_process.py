@@ -7,16 +7,16 @@ variables in :data:`_PASSED`; everything else that it needs is an argument.
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import sys
 from collections.abc import Iterator
 from importlib.machinery import PathFinder
-from importlib.util import find_spec
 from pathlib import Path
 
 from ugsd_sdk.errors import ConfigError
 
-__all__ = ["child_environment", "module_command", "require_interpreter"]
+__all__ = ["child_environment", "module_command", "require_interpreter", "require_server"]
 
 _PASSED = ("SYSTEMROOT", "WINDIR") if os.name == "nt" else ()
 """Windows opens no socket without these two; POSIX needs none."""
@@ -31,17 +31,22 @@ _RUN = (
 
 
 def require_interpreter() -> None:
-    """Raise :class:`ConfigError` in a frozen app, whose executable would start the app again, in a
-    program that embeds Python and names no interpreter, and where the verifier is not installed."""
+    """Raise :class:`ConfigError` in a frozen app, whose executable would start the app again, and
+    in a program that embeds Python and names no interpreter."""
     if getattr(sys, "frozen", False) or "__compiled__" in globals() or not sys.executable:
         raise ConfigError(
             "the embedded verifier needs a Python interpreter, which a frozen app does not have: "
             "run ugsd-server and give its address as verifier"
         )
-    if find_spec("ugsd_server") is None:
+
+
+def require_server() -> None:
+    """Raise :class:`ConfigError` if this installation has no verifier, as that of the wheel for
+    devices."""
+    if importlib.util.find_spec("ugsd_server") is None:
         raise ConfigError(
-            "the wheel for devices has no embedded verifier: install the whole package ugsd, or "
-            "run ugsd-server elsewhere and give its address as verifier"
+            "this installation has no verifier: install the whole package for the embedded one, or "
+            "run ugsd-server on another machine and give its address"
         )
 
 

@@ -1,4 +1,4 @@
-"""One user's connections to the verifier, each lent to one caption at a time."""
+"""One user's connections to the verifier, each used by one caption at a time."""
 
 from __future__ import annotations
 
@@ -30,18 +30,16 @@ class ConnectionPool:
         self._size = size
         self._condition = Condition()
         self._idle = [new()]
-        """In the order of their return; the last one is lent next."""
-        self._lent: list[VerifierConnection] = []
+        """In the order of their return; the last one is used next."""
+        self._in_use: list[VerifierConnection] = []
         self._is_stopped = False
-        self.used_at_s = monotonic()
-        """When a connection was lent or returned last, on the monotonic clock."""
         call_in_children(self._forget_in_child)
 
     @property
     def first(self) -> VerifierConnection:
-        """A connection of the pool: the one that is lent next, if any is idle."""
+        """A connection of the pool: the one that is used next, if any is idle."""
         with self._condition:
-            return (self._idle or self._lent)[-1]
+            return (self._idle or self._in_use)[-1]
 
     @property
     def round_trip(self) -> SmoothedTime | None:
@@ -53,14 +51,9 @@ class ConnectionPool:
         """Whether any connection has a session."""
         return LinkState.READY in self._states()
 
-    @property
-    def is_idle(self) -> bool:
-        """Whether no connection is lent or connecting."""
-        return not self._lent and not self._states() & {LinkState.CONNECTING, LinkState.TRIAL}
-
     def _states(self) -> set[LinkState]:
         with self._condition:
-            return {link.state for link in (*self._idle, *self._lent)}
+            return {link.state for link in (*self._idle, *self._in_use)}
 
     def start_connecting(self) -> None:
         """Start connecting with one connection, unless it is connected. Returns at once."""
@@ -70,21 +63,21 @@ class ConnectionPool:
         """Wait until a connection is connected; retry at once after an earlier failure. Raises a
         ``TransportError`` or ``PrivacyError``."""
         ends_s = monotonic() + timeout_s
-        with self.lent(timeout_s) as link:
+        with self.acquired(timeout_s) as link:
             link.session(max(ends_s - monotonic(), 0), insist=True)
 
     @contextmanager
-    def lent(self, timeout_s: float) -> Iterator[VerifierConnection]:
-        """Lend a connection for as long as the context lasts, as :meth:`borrow` does."""
-        link = self.borrow(timeout_s)
+    def acquired(self, timeout_s: float) -> Iterator[VerifierConnection]:
+        """Acquire a connection for as long as the context lasts, as :meth:`acquire` does."""
+        link = self.acquire(timeout_s)
         try:
             yield link
         finally:
-            self.give_back(link)
+            self.release(link)
 
-    def borrow(self, timeout_s: float) -> VerifierConnection:
-        """Return a connection that nobody else uses until :meth:`give_back`, one with a session if
-        there is any. Wait for one for at most ``timeout_s`` if all are lent.
+    def acquire(self, timeout_s: float) -> VerifierConnection:
+        """Return a connection that nobody else uses until :meth:`release`, one with a session if
+        there is any. Wait for one for at most ``timeout_s`` if all are in use.
 
         Raises :class:`VerifierTimeout` if none came back in time, and :class:`VerifierUnreachable`
         if the pool is closed; or a ``CallEnded`` of the current call.
@@ -103,26 +96,24 @@ class ConnectionPool:
             ready = [link for link in self._idle if link.state is LinkState.READY]
             link = (ready or self._idle)[-1]
             self._idle.remove(link)
-            self._lent.append(link)
-            self.used_at_s = monotonic()
+            self._in_use.append(link)
             return link
 
-    def give_back(self, link: VerifierConnection) -> None:
-        """Return a connection that was borrowed."""
+    def release(self, link: VerifierConnection) -> None:
+        """Return a connection that was acquired."""
         with self._condition:
-            self._lent.remove(link)
+            self._in_use.remove(link)
             self._idle.append(link)
-            self.used_at_s = monotonic()
             self._condition.notify()
 
     def _has_one(self) -> bool:
-        return self._is_stopped or bool(self._idle) or len(self._lent) < self._size
+        return self._is_stopped or bool(self._idle) or len(self._in_use) < self._size
 
     def stop(self) -> None:
         """Stop connecting, and end the waits of every thread. Call :meth:`close` next."""
         with self._condition:
             self._is_stopped = True
-            links = [*self._idle, *self._lent]
+            links = [*self._idle, *self._in_use]
             self._condition.notify_all()
         for link in links:
             link.stop()
@@ -131,16 +122,16 @@ class ConnectionPool:
         """Close all connections. May be called again."""
         self.stop()
         with self._condition:
-            links = [*self._idle, *self._lent]
+            links = [*self._idle, *self._in_use]
         for link in links:
             link.close()
 
     def disconnect(self) -> None:
-        """Close the connections that are not lent; the next caption opens one again."""
+        """Close the connections that are not in use; the next caption opens one again."""
         with self._condition:
             if self._is_stopped:
                 return
-            idle, self._idle = self._idle, [] if self._lent else [self._new()]
+            idle, self._idle = self._idle, [] if self._in_use else [self._new()]
         for link in idle:
             link.close()
 

@@ -11,7 +11,7 @@ from ugsd_privacy.forks import call_in_children
 from ugsd_privacy.keys.root import RootPin
 from ugsd_privacy.keys.verifier import VerifierPublicKey
 
-from ugsd_sdk.connection.child_process import require_interpreter
+from ugsd_sdk.connection.child_process import require_interpreter, require_server
 from ugsd_sdk.connection.embedded import Announcement, EmbeddedVerifier
 from ugsd_sdk.connection.trust import TrustedRoot
 from ugsd_sdk.errors import ConfigError, VerifierUnreachable
@@ -39,6 +39,7 @@ def endpoint_of(
         Proxy.from_url(settings.proxy)  # a mistake is an error even where no proxy is used
     if verifier == EMBEDDED:
         require_interpreter()
+        require_server()
         return EmbeddedEndpoint(home)
     if not isinstance(verifier, str):
         return PinnedEndpoint(verifier, _key(settings, home))

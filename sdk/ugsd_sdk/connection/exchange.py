@@ -64,7 +64,7 @@ class Exchange:
         answered: Callable[[float], None] = lambda _: None,
         call: Call | None = None,
     ) -> None:
-        """A connection of ``links`` is borrowed with the first block, until :meth:`close`.
+        """A connection of ``links`` is acquired with the first block, until :meth:`close`.
 
         ``deadline_s`` limits one block, from its sealing to its verdict. All waits for the
         verifier and for the ledger count against ``waiting``, the caption's total. ``recording`` is
@@ -76,7 +76,7 @@ class Exchange:
         self.traffic_shape = traffic_shape
         self.waiting = waiting
         self._links = links
-        self._borrowed: VerifierConnection | None = None
+        self._acquired: VerifierConnection | None = None
         self._deadline_s = deadline_s
         self._call = call or Call()
         self._block_ends_s = 0.0
@@ -210,9 +210,9 @@ class Exchange:
 
     def close(self) -> None:
         """Return the connection; nothing is sent or received afterwards."""
-        link, self._borrowed = self._borrowed, None
+        link, self._acquired = self._acquired, None
         if link is not None:
-            self._links.give_back(link)
+            self._links.release(link)
 
     @property
     def caption_id(self) -> bytes | None:
@@ -237,10 +237,10 @@ class Exchange:
         try:
             with self._verifier_time() as timeout_s:
                 ends_s = monotonic() + timeout_s
-                if self._borrowed is None:
-                    self._borrowed = self._links.borrow(timeout_s)
+                if self._acquired is None:
+                    self._acquired = self._links.acquire(timeout_s)
                 remaining_s = max(ends_s - monotonic(), 0.0)
-                return self._borrowed.session(remaining_s, only=self._session)
+                return self._acquired.session(remaining_s, only=self._session)
         except (TransportError, PrivacyError):
             self._lost = True
             raise
@@ -348,8 +348,8 @@ class Exchange:
         return answer
 
     def _link(self) -> VerifierConnection:
-        assert self._borrowed is not None, "seal() comes first"  # noqa: S101
-        return self._borrowed
+        assert self._acquired is not None, "seal() comes first"  # noqa: S101
+        return self._acquired
 
     def _current(self) -> Session:
         assert self._session is not None, "seal() comes first"  # noqa: S101

@@ -44,6 +44,7 @@ __all__ = [
     "SpeechStarted",
     "WindowDetector",
     "check_pauses",
+    "window_detector",
 ]
 
 Float32 = NDArray[np.float32]
@@ -84,6 +85,17 @@ class WindowDetector(Protocol):
 
     def find_shouts(self, recording: Float32) -> Speech:
         """Return where ``recording`` (n,), a loud sound that is no plain speech, holds shouts."""
+
+
+def window_detector(detector: object) -> WindowDetector:
+    """Return ``detector``. Raises :class:`ConfigError` for one that cannot read windows."""
+    if not isinstance(detector, WindowDetector):
+        raise ConfigError(
+            f"{type(detector).__name__} reads whole clips only: a detector for streams and long "
+            "recordings has the methods read_windows() and find_shouts(), as VoiceActivityDetector "
+            "does"
+        )
+    return detector
 
 
 @dataclass(frozen=True)

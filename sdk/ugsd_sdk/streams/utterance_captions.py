@@ -22,14 +22,14 @@ from numpy.typing import NDArray
 
 from ugsd_sdk.calls.call import Call
 from ugsd_sdk.caption.caption import Caption
-from ugsd_sdk.errors import AudioError, ConfigError, WrongType
+from ugsd_sdk.errors import AudioError, WrongType
 from ugsd_sdk.pipeline import CaptionOptions, UtteranceCaptioner
 from ugsd_sdk.speech.segmenter import (
     Segmenter,
     SegmenterEvent,
     SpeechStarted,
-    WindowDetector,
     check_pauses,
+    window_detector,
 )
 from ugsd_sdk.speech.spans import END_PAUSE_S, MAX_SEGMENT_S, SAMPLE_RATE
 from ugsd_sdk.streams.chunk_reader import ChunkReader, Missing
@@ -110,14 +110,11 @@ class UtteranceCaptions:
         *,
         clock: Callable[[], float] = monotonic,
     ) -> None:
-        """Load the detector. Raises :class:`ConfigError` for one that cannot read windows."""
-        if not isinstance(detector, WindowDetector):
-            raise ConfigError(
-                f"{type(detector).__name__} reads whole recordings only: a detector for streams "
-                "has the methods read_windows() and find_shouts(), as VoiceActivityDetector does"
-            )
+        """Read nothing yet. Raises :class:`ConfigError` for a detector that cannot read windows."""
         self._segmenter = Segmenter(
-            detector, end_pause_s=options.end_pause_s, max_segment_s=options.max_segment_s
+            window_detector(detector),
+            end_pause_s=options.end_pause_s,
+            max_segment_s=options.max_segment_s,
         )
         self._caption = caption
         self._has_drafts = options.drafts

@@ -29,7 +29,7 @@ from ugsd_sdk.timelines.recording_identity import recording_identity
 from ugsd_sdk.timelines.stored_clip import StoredClip
 from ugsd_sdk.timelines.timeline import Timeline
 
-__all__ = ["Channels", "ProgressCallback", "make_timeline", "window_detector"]
+__all__ = ["Channels", "ProgressCallback", "make_timeline"]
 
 Channels: TypeAlias = ChannelLayout | str | Sequence[str]
 """``"apart"``, ``"together"``, or the names of the channels, which are then read apart."""
@@ -100,16 +100,6 @@ def make_timeline(
         ],
         silent=[_label(index, reader.num_channels, names) for index in reader.silent],
     )
-
-
-def window_detector(detector: object) -> WindowDetector:
-    """Return ``detector`` if it finds speech window by window, as a long recording needs, or else
-    the one of the package."""
-    if isinstance(detector, WindowDetector):
-        return detector
-    from ugsd_sdk.speech.voice_activity import VoiceActivityDetector  # noqa: PLC0415  # heavy
-
-    return VoiceActivityDetector()
 
 
 def _record(

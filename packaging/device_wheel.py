@@ -1,5 +1,5 @@
 """Build a wheel for devices: the SDK and the privacy layer, without the server, its verifier and
-the lab. ``python sdk/device_wheel.py FOLDER`` prints the wheel's path.
+the lab. ``python packaging/device_wheel.py FOLDER`` prints the wheel's path.
 
 It is the same distribution under a local version (PEP 440), so that installing either wheel
 replaces the other.
