@@ -48,7 +48,10 @@ class Profile:
     encoder: with another, it begins again, and its file is kept aside.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, only_compares: bool = False) -> None:
+        """``only_compares`` says that captions compare a clip with the profile ("more agitated than
+        before"), but that neither their emotion nor what may be sent depends on it."""
+        self._only_compares = only_compares
         self._lock = Lock()
         self.turn = Lock()
         """Held by a caption that may change the profile, from its encoding to its end."""
@@ -100,6 +103,11 @@ class Profile:
     def duration_s(self) -> float:
         """Seconds of speech in them."""
         return self._stored.contents.duration_s
+
+    @property
+    def only_compares(self) -> bool:
+        """Whether captions only compare a clip with it."""
+        return self._only_compares
 
     @property
     def is_frozen(self) -> bool:

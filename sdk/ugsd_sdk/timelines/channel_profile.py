@@ -31,7 +31,7 @@ class ChannelProfile(Profile):
     recording: captions of a file are made faster, or slower, than people speak."""
 
     def __init__(self, source: Profile) -> None:
-        super().__init__()
+        super().__init__(only_compares=source.only_compares)
         self.turn = source.turn
         self.source = source
         self.added: AddedClip | None = None

@@ -271,9 +271,9 @@ def _profiles_of(
     if reader.num_channels == 1 or layout is ChannelLayout.TOGETHER:
         one = by_label.get(labels[0], of_user)
         if one is None and layout is ChannelLayout.APART:
-            one = Profile()
+            one = Profile(only_compares=True)
         return [None if one is None else ChannelProfile(one)]
-    return [ChannelProfile(by_label.get(label) or Profile()) for label in labels]
+    return [ChannelProfile(by_label.get(label) or Profile(only_compares=True)) for label in labels]
 
 
 def _profiles_identity(profiles: Sequence[ChannelProfile | None]) -> str:
