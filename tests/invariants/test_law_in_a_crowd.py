@@ -60,8 +60,9 @@ class Log:
         path = home / "ledger/ledger.sqlite3"
         with closing(sqlite3.connect(f"file:{path}?mode=rw", uri=True)) as db:
             rows = db.execute(
-                "SELECT leaf, content, sealed, user, hour, caption, blocks, tokens, frames, bytes,"
-                " spend FROM leaves JOIN charges USING (leaf) WHERE leaf >= ? ORDER BY leaf",
+                "SELECT leaf, content, sealed, user, hour, caption, recording, blocks, tokens,"
+                " frames, bytes, spend FROM leaves JOIN charges USING (leaf) WHERE leaf >= ?"
+                " ORDER BY leaf",
                 (self.read,),
             )
             found = list(map(LedgerRow._make, rows))
