@@ -270,7 +270,6 @@ IN_MEMORY: dict[str, tuple[Any, Callable[[Any], object]]] = {
         ).model_dump(),
         from_cbor(decode_server_message),
     ),
-    "timeline": (json.loads(TIMELINE.to_json(details=True)), from_json(Timeline.from_json)),
     "announcement": (
         {"url": "ws://127.0.0.1:1", "public_key": "k"},
         announced,
@@ -388,6 +387,18 @@ def test_file_readers_refuse_other_types(name: str, tmp_path: Path) -> None:
         except REFUSALS:
             continue
         pytest.fail(f"{name}{at} was accepted")
+
+
+def test_timelines_refuse_other_types() -> None:
+    """Results of captioning raise a ``ValueError``, as their readers say."""
+    item, read = json.loads(TIMELINE.to_json(details=True)), from_json(Timeline.from_json)
+    assert read(item) == TIMELINE
+    for at, other in changed(item):
+        try:
+            read(other)
+        except ValueError:
+            continue
+        pytest.fail(f"timeline{at} was accepted")
 
 
 OWN = {
