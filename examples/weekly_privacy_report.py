@@ -27,7 +27,7 @@ def use(home: Path) -> None:
     """Caption clips: the first ones enrol the speaker, later ones are sent where uncertain."""
     with Captioner(verifier="embedded", home=home, user="ada") as captioner:
         captioner.wait_until_connected()
-        for clip in CLIPS * 3:
+        for clip in CLIPS * 2:
             captioner.caption(clip)
 
 

@@ -199,6 +199,9 @@ def python_page() -> str:
 
 _CHAPTERS = {
     "The captioner": ("ugsd_sdk.captioner",),
+    "Events of a call": ("ugsd_sdk.calls",),
+    "Streams": ("ugsd_sdk.streams", "ugsd_sdk.speech"),
+    "Timelines": ("ugsd_sdk.timelines",),
     "The result": (
         "ugsd_sdk.caption",
         "ugsd_sdk.attributes",

@@ -55,6 +55,7 @@ from ugsd_privacy.reports.parts import Part
 from ugsd_privacy.reports.schema import read_report
 from ugsd_privacy.strict_models import StrictModel
 from ugsd_privacy.tlog.checkpoint import sign_checkpoint
+from ugsd_sdk.audio.channels import ChannelLayout
 from ugsd_sdk.cli.audit.verify import _proof_of
 from ugsd_sdk.cli.clips import read_clips
 from ugsd_sdk.connection.embedded import EmbeddedVerifier
@@ -65,9 +66,20 @@ from ugsd_sdk.decoding.uncertainty import RejectionPredictor, _RejectionPredicto
 from ugsd_sdk.drafter.bundle import DrafterBundle, DrafterDescription
 from ugsd_sdk.drafter.state_reading import StateReading
 from ugsd_sdk.errors import UgsdError
+from ugsd_sdk.timelines import (
+    ArcPoint,
+    Relation,
+    Timeline,
+    TimelineChannel,
+    TimelineNote,
+    TimelineUtterance,
+    TurningPoint,
+)
+from ugsd_sdk.timelines.measures import Measure
 from ugsd_server.errors import ServerError
 from ugsd_server.verifier.onnx import ModelDescription, _read_description
 
+from tests.doubles.captions import sample_caption
 from tests.doubles.state_readings import drafter_folder, reading_fields
 from tests.privacy.reports.report_specimen import REPORT
 
@@ -139,6 +151,37 @@ MANIFEST = KeyManifest(
     issued_s=1,
     expires_s=2,
     keys=(ManifestKey(public=VerifierKey.generate().public.raw, not_before_s=0, not_after_s=1),),
+)
+
+RELATION = Relation(value="louder", confidence=0.95, measure=Measure.EFFORT, difference=4.5)
+TIMELINE = Timeline(
+    path="call.wav",
+    duration_s=9.5,
+    layout=ChannelLayout.APART,
+    notes=(TimelineNote.SAME_SOUND,),
+    recording_id="0" * 32,
+    channels=(
+        TimelineChannel(
+            label="left",
+            speech_s=2.5,
+            speech_share=0.25,
+            talk_share=0.75,
+            utterances=(TimelineUtterance(start_s=0.5, end_s=1.5, caption=sample_caption()),),
+            arc=(ArcPoint(at_s=0.5, arousal=0.5, valence=0.5, effort=0.5, pitch=0.5, pace=0.5),),
+            turning_points=(
+                TurningPoint(
+                    at_s=0.5,
+                    utterance=1,
+                    p_value=0.5,
+                    relations=(RELATION,),
+                    emotion_before="sad",
+                    emotion_after="angry",
+                ),
+            ),
+            end_from_start=(RELATION,),
+            summary="No speech.",
+        ),
+    ),
 )
 
 
@@ -346,13 +389,27 @@ def test_file_readers_refuse_other_types(name: str, tmp_path: Path) -> None:
         pytest.fail(f"{name}{at} was accepted")
 
 
+def test_timelines_refuse_other_types() -> None:
+    """Results of captioning raise a ``ValueError``, as their readers say."""
+    item, read = json.loads(TIMELINE.to_json(details=True)), from_json(Timeline.from_json)
+    assert read(item) == TIMELINE
+    for at, other in changed(item):
+        try:
+            read(other)
+        except ValueError:
+            continue
+        pytest.fail(f"timeline{at} was accepted")
+
+
 OWN = {
     "BudgetLimits", "UserSettings", "_Table", "VerifierSettings", "NoiseSettings",  # settings
     "AuditSettings", "Settings", "WithEnvironment",
     "CaptionToken", "CaptionSpeech", "CaptionProfile", "Latency", "CaptionUsage",  # results
     "Result", "Caption", "BlockDecision", "Attribute", "Attributes", "DescribedModel",
+    "Timeline", "TimelineChannel", "TimelineUtterance", "ArcPoint", "TurningPoint", "Relation",
 }  # fmt: skip
-"""Models that read nobody else's data: settings are text if they come from the environment."""
+"""Models that are lax when we make them. Settings are text if they come from the environment, and
+results are read back strictly, as the timeline above, which holds a caption."""
 
 
 def models() -> Iterator[type[BaseModel]]:

@@ -44,7 +44,13 @@ class _Clock:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.now_s = 1000.0
-        for module in ("pipeline", "driver", "connection.exchange", "concurrency.waiting", "calls.call"):
+        for module in (
+            "pipeline",
+            "driver",
+            "calls.call",
+            "connection.exchange",
+            "concurrency.waiting",
+        ):
             monkeypatch.setattr(f"ugsd_sdk.{module}.monotonic", lambda: self.now_s)
         defaults = Decoder.__init__.__kwdefaults__
         monkeypatch.setitem(defaults, "clock", lambda: self.now_s)

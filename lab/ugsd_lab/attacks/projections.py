@@ -7,7 +7,7 @@ licence is theirs.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
 
@@ -32,6 +32,8 @@ _REVERSED = 1.0
 """Weight of the speaker loss against the emotion loss in a network that is trained to hide the
 speaker."""
 _BATCH = 256
+_MOST_DIRECTIONS = 32
+"""Directions of a discriminant that are computed at once, as many as any candidate has."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,22 @@ class TrainingSet:
     parts: Float32
     """(n, P, E) embeddings of random parts of each clip: the same voice and emotion, other
     words."""
+    _discriminants: dict[float, tuple[Float64, Float64]] = field(
+        default_factory=dict, repr=False, compare=False
+    )
+
+    def discriminant(self, dim: int, words: float) -> tuple[Float64, Float64]:
+        """Mean (E,) and matrix (E, ``dim``) of the linear discriminant. The leading directions of
+        all sizes are the same, and so they are computed once."""
+        known = self._discriminants.get(words)
+        if known is None or known[1].shape[1] < dim:
+            most = min(max(dim, _MOST_DIRECTIONS), self.embeddings.shape[1])
+            known = self._discriminants[words] = discriminant(
+                self.embeddings, self.speakers.tolist(), self.emotions.tolist(), self.parts, most,
+                words=words,
+            )  # fmt: skip
+        mean, matrix = known
+        return mean, matrix[:, :dim]
 
     @property
     def scaled(self) -> tuple[Float64, Float64, Float64]:
@@ -81,22 +99,13 @@ def _components(within: Float64, dim: int) -> Float64:
 
 def _cells(training_set: TrainingSet, dim: int, effort: TrainingBudget) -> Projector:
     """Return the linear discriminant of speaker x emotion, ignoring the words."""
-    return _discriminant(training_set, dim, words=0.0)
+    return _linear(*training_set.discriminant(dim, words=0.0))
 
 
 def _cells_not_words(training_set: TrainingSet, dim: int, effort: TrainingBudget) -> Projector:
     """Return the shipped kind: the same, in directions in which the parts of a clip differ
     little."""
-    return _discriminant(training_set, dim, words=1.0)
-
-
-def _discriminant(training_set: TrainingSet, dim: int, *, words: float) -> Projector:
-    speakers, emotions = training_set.speakers.tolist(), training_set.emotions.tolist()
-    return _linear(
-        *discriminant(
-            training_set.embeddings, speakers, emotions, training_set.parts, dim, words=words
-        )
-    )
+    return _linear(*training_set.discriminant(dim, words=1.0))
 
 
 def leace(features: Float64, labels: NDArray[np.int64]) -> tuple[Float64, Float64]:

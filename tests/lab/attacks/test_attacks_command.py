@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from ugsd_lab.cli import main
+from ugsd_lab.data.corpora import load_corpora
 
 
 @pytest.mark.timeout(900)
@@ -15,6 +16,8 @@ def test_quick_attack_runs_from_a_fresh_clone(
 ) -> None:
     # The test waits for every answer; one that is late reveals nothing that is asserted below.
     monkeypatch.setattr("ugsd_lab.attacks.traffic.REPLY_AFTER_MS", 50)
+    clips = load_corpora(None)[::2]  # half of them are enough, and encoding takes longest
+    monkeypatch.setattr("ugsd_lab.data.corpora.load_corpora", lambda _: clips)
     cache = tmp_path / "embeddings.npz"
     assert main(["attack", "--drafter", "free", "--quick", "--json", "--cache", str(cache)]) == 0
     report = json.loads(capsys.readouterr().out)

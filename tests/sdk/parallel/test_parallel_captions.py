@@ -15,7 +15,7 @@ from ugsd_sdk.drafter.bundle import STARTER, DrafterBundle
 
 from tests.doubles.busy_threads import all_at_once, switching_often
 
-CLIPS = sorted((DrafterBundle.of(STARTER).folder / "clips").glob("*.opus"))
+CLIPS = sorted((DrafterBundle.of(STARTER).folder / "clips").glob("*.opus"))[::2]
 THREADS = 8
 
 Contents = dict[str, Any]
@@ -49,7 +49,7 @@ def test_unnamed_people_get_what_one_gets(captioner: Captioner) -> None:
 
 def test_named_users_get_what_one_gets() -> None:
     """Each has a profile, which the captions of others do not touch."""
-    orders = [[*CLIPS[first:], *CLIPS[:first]][:6] for first in range(4)]
+    orders = [[*CLIPS[first:], *CLIPS[:first]][:4] for first in range(4)]
     with Captioner() as captioner:
         alone = [captions_of(captioner, clips, f"alone-{n}") for n, clips in enumerate(orders)]
     with Captioner() as captioner:
