@@ -80,15 +80,18 @@ class ClipProfile:
         of a clip that does not fit the profile.
         """
         use = self.use(voice, match)
-        if voice is None or use is ProfileUse.USED:
+        has_permission = self._profile is not None and self._profile.permits_states
+        if voice is None or (use is ProfileUse.USED and has_permission):
             return None
         if use is ProfileUse.SEVERAL_SPEAKERS:
             return ReasonCode.SEVERAL_SPEAKERS
         if not self._enrolment.min_clips:
             return None
+        if not has_permission:
+            return ReasonCode.NO_PROFILE
         if use is ProfileUse.DIFFERENT_SPEAKER:
             return ReasonCode.DIFFERENT_SPEAKER
-        return ReasonCode.NO_PROFILE if self._profile is None else ReasonCode.NOT_ENROLLED
+        return ReasonCode.NOT_ENROLLED
 
     def femininity(self, voice: ClipVoice | None, match: ProfileMatch) -> float | None:
         """Return the log-odds that the speaker sounds female: over the profile's clips and this one

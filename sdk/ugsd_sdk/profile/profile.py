@@ -101,6 +101,12 @@ class Profile:
         return self._stored.contents.duration_s
 
     @property
+    def permits_states(self) -> bool:
+        """Whether states of its speaker may be sent once it holds enough: an application that gives
+        a profile chose so."""
+        return True
+
+    @property
     def is_frozen(self) -> bool:
         """Whether captions use the profile but do not change it."""
         return self._is_frozen

@@ -30,14 +30,20 @@ class ChannelProfile(Profile):
     """Passes everything on to ``source``, and remembers the utterance before by the time of the
     recording: captions of a file are made faster, or slower, than people speak."""
 
-    def __init__(self, source: Profile) -> None:
+    def __init__(self, source: Profile, *, permits_states: bool) -> None:
         super().__init__()
+        self._permits_states = permits_states
         self.turn = source.turn
         self.source = source
         self.added: AddedClip | None = None
         """What the last caption added, or offered to add."""
         self._last: Utterance | None = None
         self._last_end_s = self._end_s = 0.0
+
+    @property
+    def permits_states(self) -> bool:
+        """Whether the application named ``source``, as a profile or by its user."""
+        return self._permits_states
 
     @property
     def is_frozen(self) -> bool:
@@ -48,6 +54,11 @@ class ChannelProfile(Profile):
         """Begin an utterance that ends at ``end_s`` of the recording."""
         self.added = None
         self._end_s = end_s
+
+    def takes(self, clip: AddedClip) -> bool:
+        """Return whether the vectors of ``clip`` have the lengths of those in the profile."""
+        known = self.source.contents_for(clip.encoder)
+        return known is None or not known.count or known.mean.shape == clip.voice.embedding.shape
 
     def repeat(self, clip: AddedClip) -> None:
         """Add a clip that was captioned before, in another process. A profile that is stored with
