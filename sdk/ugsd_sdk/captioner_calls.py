@@ -163,7 +163,7 @@ class CaptionerCalls(ABC):
         self, recording: Clip, sample_rate: float | None = None, **options: Any
     ) -> Timeline:
         """Do what :meth:`timeline` does, on a thread of the captioner. Cancelling the task ends it
-        after the utterance in hand; its checkpoint stays."""
+        a fraction of a second later; its timeline checkpoint stays."""
         call, context = self._new_call(options.pop("timeout_s", None)), copy_context()
         return await _awaited(
             self._threads,

@@ -57,6 +57,15 @@ class Call:
         self._ended_by: Callable[[], CallEnded] | None = None
         """Creates the error of a call that was ended by another thread."""
         self._is_committed = False
+        self._whole: Call | None = None
+        """The call of which this one is a part."""
+
+    def part(self) -> Call:
+        """Return a call for one of several captions. It ends when this call does, at the latest,
+        reports to the same listener, and is committed by itself."""
+        part = Call(on_event=self._on_event)
+        part.timeout_s, part._ends_s, part._whole = self.timeout_s, self._ends_s, self
+        return part
 
     @property
     def remaining_s(self) -> float:
@@ -84,6 +93,8 @@ class Call:
             return
         if self._ended_by is not None:
             raise self._ended_by()
+        if self._whole is not None:
+            self._whole.check()
         if monotonic() >= self._ends_s:
             raise CaptionTimeout(self.timeout_s)
 

@@ -108,9 +108,11 @@ class UtteranceCaptions:
         caption: UtteranceCaptioner,
         options: StreamOptions,
         *,
+        new_call: Callable[[], Call] = Call,
         clock: Callable[[], float] = monotonic,
     ) -> None:
-        """Read nothing yet. Raises :class:`ConfigError` for a detector that cannot read windows."""
+        """Read nothing yet. ``new_call`` makes the call of each final caption; drafts report no
+        events. Raises :class:`ConfigError` for a detector that cannot read windows."""
         self._segmenter = Segmenter(
             window_detector(detector),
             end_pause_s=options.end_pause_s,
@@ -118,6 +120,7 @@ class UtteranceCaptions:
         )
         self._caption = caption
         self._has_drafts = options.drafts
+        self._new_call = new_call
         self._clock = clock
         self._reader = ChunkReader()
         self._lag_s = 0.0
@@ -189,7 +192,7 @@ class UtteranceCaptions:
         yield DraftCaption(end_s - len(samples) / SAMPLE_RATE, end_s, caption)
 
     def _caption_of(self, samples: Float32, *, is_draft: bool) -> Caption:
-        self._call = call = Call()
+        self._call = call = Call() if is_draft else self._new_call()
         if self._is_cancelled:
             call.cancel()
         return self._caption(samples, is_draft=is_draft, call=call)

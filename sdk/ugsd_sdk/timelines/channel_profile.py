@@ -49,6 +49,11 @@ class ChannelProfile(Profile):
         self.added = None
         self._end_s = end_s
 
+    def takes(self, clip: AddedClip) -> bool:
+        """Return whether the vectors of ``clip`` have the lengths of those in the profile."""
+        known = self.source.contents_for(clip.encoder)
+        return known is None or not known.count or known.mean.shape == clip.voice.embedding.shape
+
     def repeat(self, clip: AddedClip) -> None:
         """Add a clip that was captioned before, in another process. A profile that is stored with
         every clip has it already."""
