@@ -32,9 +32,8 @@ def layout_of(channels: Channels) -> tuple[ChannelLayout, tuple[str, ...]]:
     if not isinstance(channels, Sequence):
         raise WrongType(f"channels must be text or names, not {type(channels).__name__}")
     names = tuple(channels)
-    if not names or len({*names}) < len(names) or not all(
-        isinstance(name, str) and name.strip() and "," not in name for name in names
-    ):  # fmt: skip
+    are_usable = all(isinstance(name, str) and name.strip() and "," not in name for name in names)
+    if not names or not are_usable or len({*names}) < len(names):
         raise ConfigError(
             "channels: give a different name for each channel, without commas, or apart or together"
         )
