@@ -28,7 +28,7 @@ from ugsd_sdk.decoding.policy import Policy
 from ugsd_sdk.decoding.uncertainty import Uncertainty
 from ugsd_sdk.drafter import Drafter
 from ugsd_sdk.drafter.bundle import STARTER
-from ugsd_sdk.errors import WrongType
+from ugsd_sdk.errors import CaptionerClosed, WrongType
 from ugsd_sdk.pipeline import CaptionOptions, CaptionPipeline, UtteranceCaptioner
 from ugsd_sdk.profile.profile import Profile
 from ugsd_sdk.settings.config import Settings
@@ -258,7 +258,9 @@ class Captioner(CaptionerCalls):
         """
         from ugsd_sdk.streams.caption_stream import CaptionStream  # noqa: PLC0415  # heavy
 
-        return CaptionStream(source, sample_rate, self._utterance_captions(keywords))
+        stream = CaptionStream(source, sample_rate, self._utterance_captions(keywords))
+        self._streams.add(stream)
+        return stream
 
     def astream(
         self,
@@ -271,7 +273,9 @@ class Captioner(CaptionerCalls):
         from ugsd_sdk.streams.caption_stream import AsyncCaptionStream  # noqa: PLC0415  # heavy
 
         captions = self._utterance_captions(keywords)
-        return AsyncCaptionStream(source, sample_rate, captions, self._threads)
+        stream = AsyncCaptionStream(source, sample_rate, captions, self._threads)
+        self._streams.add(stream)
+        return stream
 
     def _utterance_captions(self, keywords: StreamKeywords) -> Callable[[], UtteranceCaptions]:
         from ugsd_sdk.streams import utterance_captions as streams  # noqa: PLC0415  # heavy
@@ -365,12 +369,15 @@ class Captioner(CaptionerCalls):
     def close(self) -> None:
         """Free the model, close the connections and end the embedded verifier. May be repeated.
 
-        Returns within three seconds. Captions of other threads stop waiting for the verifier, and
+        Returns within three seconds. Open streams raise :class:`CaptionerClosed`. Captions of other
+        threads stop waiting for the verifier, and
         have half of that to finish without it; then they raise :class:`CaptionerClosed`. What does
         not look whether its call has ended, such as an application's drafter, continues on a
         background thread.
         """
         self._calls.refuse()
+        for stream in list(self._streams):
+            stream.end(CaptionerClosed())
         if self._loaded is not None or self._loading.locked():
             BackgroundWork(self._close, "ugsd-close").wait(_CLOSE_TIMEOUT_S)
 

@@ -10,6 +10,7 @@ from contextlib import aclosing
 from contextvars import copy_context
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypedDict, TypeVar, Unpack
+from weakref import WeakSet
 
 from ugsd_sdk.arguments import require_callable
 from ugsd_sdk.audio.clip_sources import is_encoded
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from ugsd_sdk.attributes.length import CaptionLength
     from ugsd_sdk.audio.samples import Clip
     from ugsd_sdk.profile.profile import Profile
+    from ugsd_sdk.streams.caption_stream import AsyncCaptionStream, CaptionStream
     from ugsd_sdk.timelines.timeline import Timeline
 
 __all__ = ["CaptionKeywords", "CaptionerCalls", "finished_event"]
@@ -58,6 +60,8 @@ class CaptionerCalls(ABC):
         require_callable("on_event", on_event)
         self._calls = OpenCalls()
         self._listener = None if on_event is None else EventListener(on_event)
+        self._streams: WeakSet[CaptionStream | AsyncCaptionStream] = WeakSet()
+        """Those that may still be open."""
         self._threads = CallThreads(_ASYNC_THREADS, "ugsd-caption")
 
     def _new_call(self, timeout_s: float | None) -> Call:

@@ -79,6 +79,10 @@ class CaptionStream(Iterator[StreamEvent]):
         _require_own(self._queue)
         return next(self._events)
 
+    def end(self, error: Exception) -> None:
+        """End the stream as :meth:`close` does, but let iteration raise ``error``."""
+        self._queue.close(error)
+
     def close(self) -> None:
         """End the stream: iteration stops, and what is being spoken is not captioned. Does not wait
         for a source that blocks. May be repeated."""
@@ -133,12 +137,22 @@ class AsyncCaptionStream(AsyncIterator[StreamEvent]):
         try:
             return await self._next
         except asyncio.CancelledError:
+            if self._queue.closed_by is not None:
+                raise self._queue.closed_by from None
             if self._is_closed:
                 raise StopAsyncIteration from None
             self._queue.close()
             raise
         finally:
             self._next = None
+
+    def end(self, error: Exception) -> None:
+        """End the stream from any thread; iteration raises ``error``."""
+        self._queue.close(error)
+        waiting = self._next
+        if waiting is not None:
+            with suppress(RuntimeError):  # its loop was closed
+                waiting.get_loop().call_soon_threadsafe(waiting.cancel)
 
     async def aclose(self) -> None:
         """End the stream; may be called from another task, and repeated."""
@@ -152,6 +166,13 @@ class AsyncCaptionStream(AsyncIterator[StreamEvent]):
             with suppress(asyncio.CancelledError, Exception):
                 await waiting
         await self._events.aclose()
+
+
+def _raise_end(queue: ChunkQueue) -> None:
+    """Raise why the stream ended, if not because it was over or closed."""
+    error = queue.closed_by if queue.is_closed else queue.error
+    if error is not None:
+        raise error
 
 
 def _queue_for(source: object) -> ChunkQueue:
@@ -197,8 +218,7 @@ def _events(
             for chunk in chunks:
                 yield from _until_closed(queue, captions.push(chunk))
         yield from _until_closed(queue, captions.finish())
-        if queue.error is not None and not queue.is_closed:
-            raise queue.error
+        _raise_end(queue)
     finally:
         stop()
         queue.close()
@@ -237,8 +257,7 @@ async def _async_events(
                     yield event
         async for event in _made_elsewhere(queue, threads, captions.finish()):
             yield event
-        if queue.error is not None and not queue.is_closed:
-            raise queue.error
+        _raise_end(queue)
     finally:
         queue.close()
 

@@ -39,6 +39,8 @@ class ChunkQueue:
         """Why the source ended, if it failed."""
         self.is_closed = False
         """Whether nobody reads any more."""
+        self.closed_by: Exception | None = None
+        """Why it was closed, if not because its stream was."""
         self.on_change: Callable[[], None] | None = None
         """Called on the source's thread when there is something new to read."""
         self.on_close: Callable[[], None] | None = None
@@ -76,10 +78,12 @@ class ChunkQueue:
             self._changed.notify_all()
         self._notify()
 
-    def close(self) -> None:
-        """Drop everything: nobody reads any more. May be repeated."""
+    def close(self, error: Exception | None = None) -> None:
+        """Drop everything: nobody reads any more, because of ``error`` if it is given. May be
+        repeated; only the first time counts."""
         with self._changed:
-            self.is_closed = True
+            if not self.is_closed:
+                self.is_closed, self.closed_by = True, error
             self._take_all()
             self._changed.notify_all()
         self._notify()

@@ -6,7 +6,7 @@ import asyncio
 import inspect
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import suppress
 from typing import Any
 
@@ -71,6 +71,41 @@ def test_utterances_of_a_stream_end_as_well(voice: Voice) -> None:
     captioner.close()
     with pytest.raises(CaptionerClosed):
         caption(voice)
+
+
+def test_open_streams_end_with_the_captioner() -> None:
+    waiting, go_on = threading.Event(), threading.Event()
+
+    def silence() -> Iterator[NDArray[np.int16]]:
+        waiting.set()
+        go_on.wait(20)
+        yield np.zeros(320, np.int16)
+
+    captioner = Captioner(ScriptedDrafter())
+    threading.Thread(target=lambda: waiting.wait(10) and captioner.close(), daemon=True).start()
+    with pytest.raises(CaptionerClosed):
+        for _ in captioner.stream(silence(), 16_000):
+            pass
+    go_on.set()
+
+
+def test_open_asynchronous_streams_end_with_the_captioner() -> None:
+    captioner = Captioner(ScriptedDrafter())
+    waiting = threading.Event()
+
+    async def silence() -> AsyncIterator[NDArray[np.int16]]:
+        waiting.set()
+        await asyncio.sleep(20)
+        yield np.zeros(320, np.int16)
+
+    async def main() -> None:
+        async with asyncio.timeout(10):
+            async for _ in captioner.astream(silence(), 16_000):
+                pass
+
+    threading.Thread(target=lambda: waiting.wait(10) and captioner.close(), daemon=True).start()
+    with pytest.raises(CaptionerClosed):
+        asyncio.run(main())
 
 
 class Callers:
