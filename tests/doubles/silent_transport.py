@@ -13,11 +13,17 @@ __all__ = ["SilentTransport"]
 class SilentTransport(MemoryTransport):
     """Connects if ``connects``, and then waits for as long as it is told to, or is closed."""
 
-    def __init__(self, real: MemoryTransport, *, connects: bool = True) -> None:
+    def __init__(
+        self,
+        real: MemoryTransport,
+        *,
+        connects: bool = True,
+        waiting: threading.Event | None = None,
+    ) -> None:
         super().__init__(real._peer)
         self._connects = connects
         self._closed = threading.Event()
-        self.waiting = threading.Event()
+        self.waiting = waiting or threading.Event()
         """Set when somebody waits."""
 
     def connect(self, timeout_s: float) -> None:

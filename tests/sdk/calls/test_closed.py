@@ -19,6 +19,7 @@ from ugsd_sdk.drafter.scripted import ScriptedDrafter
 from ugsd_sdk.errors import CaptionerClosed
 from ugsd_sdk.pipeline import CaptionOptions
 from ugsd_sdk.settings.config import Settings, VerifierSettings
+from ugsd_sdk.transport.memory import MemoryTransport
 
 from tests.doubles.silent_transport import SilentTransport
 from tests.doubles.waiting_drafters import LoadingDrafter
@@ -113,10 +114,16 @@ def test_callers_in_flight_end_in_time(
 ) -> None:
     if is_silent:
         fake.answer = lambda block: None
-    transport = SilentTransport if is_silent else lambda real: real
-    captioner = new_captioner(verifier=lambda: transport(fake.transport()), config=PATIENT)
+    waiting = threading.Event()
+
+    def transport() -> MemoryTransport:
+        real = fake.transport()
+        return SilentTransport(real, waiting=waiting) if is_silent else real
+
+    captioner = new_captioner(verifier=transport, config=PATIENT)
     callers = Callers(captioner, voice, 12)
-    time.sleep(0.5)
+    while not (waiting.is_set() if is_silent else callers.captions):
+        time.sleep(0.001)
     started_s = time.monotonic()
     captioner.close()
     assert time.monotonic() - started_s < CLOSE_S
