@@ -3,6 +3,7 @@
 ::
 
     UgsdError                        of every package: catch it to catch them all
+    ├── WrongType                    an argument is of a wrong type; it is a ``TypeError`` too
     └── PrivacyError
         ├── WireError                bytes that are not a canonical message of the schema
         │   └── UnknownVersion       a welcome of another wire version, which is ``.version``
@@ -55,12 +56,17 @@ __all__ = [
     "UserNameRefused",
     "WireError",
     "WitnessUnavailable",
+    "WrongType",
 ]
 
 
 class UgsdError(Exception):
     """Base of all errors of the packages ``ugsd_sdk``, ``ugsd_privacy``, ``ugsd_server`` and
     ``ugsd_lab``."""
+
+
+class WrongType(UgsdError, TypeError):
+    """An argument is of a type that nothing can be done with."""
 
 
 class PrivacyError(UgsdError):

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import unicodedata
 
-from ugsd_privacy.errors import UserNameRefused
+from ugsd_privacy.errors import UserNameRefused, WrongType
 from ugsd_privacy.output.plain_text import is_visible, plain_line
 
 __all__ = ["MAX_USER_CHARACTERS", "normal_user", "require_normal_user"]
@@ -26,8 +26,11 @@ def normal_user(name: str) -> str:
 
     Surrounding spaces are removed, and runs of spaces become one. Raises :class:`UserNameRefused`
     for a name that is blank or too long, or has an invisible character: controls, joiners,
-    direction marks, and unassigned and private-use characters.
+    direction marks, and unassigned and private-use characters; and :class:`WrongType` for what is
+    no text.
     """
+    if not isinstance(name, str):
+        raise WrongType(f"a user's name must be text, not {type(name).__name__}")
     if len(name) > _MOST_GIVEN:
         raise UserNameRefused(_TOO_LONG)
     plain = " ".join(part for part in _folded(name.strip()).strip().split(" ") if part)

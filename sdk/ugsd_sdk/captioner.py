@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, Self, Unpack
 from ugsd_privacy.forks import call_in_children, forks_wait, keep_for_good
 from ugsd_privacy.user_names import normal_user
 
+from ugsd_sdk.arguments import path_text
 from ugsd_sdk.attributes.length import CaptionLength
 from ugsd_sdk.audio.samples import Clip
 from ugsd_sdk.calls.call import Call
@@ -31,7 +32,6 @@ from ugsd_sdk.errors import WrongType
 from ugsd_sdk.pipeline import CaptionOptions, CaptionPipeline, UtteranceCaptioner
 from ugsd_sdk.profile.profile import Profile
 from ugsd_sdk.settings.config import Settings
-from ugsd_sdk.settings.user_paths import path_text
 from ugsd_sdk.speech.reader import Meter, SpeechDetector
 from ugsd_sdk.speech.spans import SAMPLE_RATE
 from ugsd_sdk.users.loaded_captioner import LoadedCaptioner
@@ -186,8 +186,8 @@ class Captioner(CaptionerCalls):
 
     def forget_user(self, user: str) -> None:
         """Close the connections of ``user``, and forget a profile that is not stored in ``home``.
-        Captions in the making end without the verifier, and this waits for them; the user's next
-        caption begins again."""
+        Running captions end without the verifier. The user's next caption begins again. Returns
+        within three seconds."""
         self._calls.require_open()
         loaded = self._loaded
         if loaded is not None:
@@ -270,7 +270,8 @@ class Captioner(CaptionerCalls):
         asynchronous iterator of chunks as well. Cancelling the task ends the stream."""
         from ugsd_sdk.streams.caption_stream import AsyncCaptionStream  # noqa: PLC0415  # heavy
 
-        return AsyncCaptionStream(source, sample_rate, self._utterance_captions(keywords))
+        captions = self._utterance_captions(keywords)
+        return AsyncCaptionStream(source, sample_rate, captions, self._threads)
 
     def _utterance_captions(self, keywords: StreamKeywords) -> Callable[[], UtteranceCaptions]:
         from ugsd_sdk.streams import utterance_captions as streams  # noqa: PLC0415  # heavy
@@ -278,7 +279,9 @@ class Captioner(CaptionerCalls):
         self._calls.require_open()
         options, streaming = streams.checked(keywords)
         caption = self._utterance_captioner(keywords.get("user"), options)
-        return lambda: streams.UtteranceCaptions(self._load().models.detector, caption, streaming)
+        return lambda: streams.UtteranceCaptions(
+            self._load().models.detector, caption, streaming, new_call=lambda: self._new_call(None)
+        )
 
     def timeline(
         self,
@@ -301,7 +304,9 @@ class Captioner(CaptionerCalls):
         names, such as ``("agent", "customer")`` for left and right. Each channel that is read apart
         has a speaker profile of its own, which lasts as long as the timeline is made, or that which
         ``profile`` has for its label. A recording of one channel has ``profile``, or that of the
-        user, as :meth:`caption` does.
+        user, as :meth:`caption` does. States of a channel are sent only because of a profile that
+        you give, or of a user who is named for one channel: a profile that the channel has by
+        itself lets captions compare, and permits no state (``min_enrolment = 0`` permits all).
 
         ``checkpoint`` is a file from which the timeline is continued if it was interrupted.
         ``on_progress`` gets the seconds that are done and all seconds. ``timeout_s`` limits the
@@ -327,23 +332,23 @@ class Captioner(CaptionerCalls):
         **options: Any,
     ) -> Timeline:
         from ugsd_sdk.speech.segmenter import window_detector  # noqa: PLC0415  # heavy
-        from ugsd_sdk.timelines.recorder import make_timeline  # noqa: PLC0415  # heavy
+        from ugsd_sdk.timelines.recorder import TimelineMaker  # noqa: PLC0415  # heavy
         from ugsd_sdk.timelines.settings_identity import settings_identity  # noqa: PLC0415
 
         shared = CaptionOptions.checked(None, length, seed)
-        pipeline = self._pipeline(user)
-        return make_timeline(
-            recording,
-            sample_rate,
-            caption_with=lambda profile, recording_id: self._utterance_captioner(
-                user, replace(shared, profile=profile, recording=recording_id)
-            ),
-            detector=window_detector(pipeline.detector),
-            user_profile=pipeline.user_profile,
-            settings=settings_identity(pipeline.settings, pipeline.drafter.info, length, seed),
-            call=call,
-            **{"channels": "apart"} | options,
-        )
+        with self._calls.including(call):
+            pipeline = self._pipeline(user)
+            info = pipeline.drafter.info
+            maker = TimelineMaker(
+                lambda profile, recording_id: self._utterance_captioner(
+                    user, replace(shared, profile=profile, recording=recording_id)
+                ),
+                window_detector(pipeline.detector),
+                user_profile=pipeline.user_profile,
+                encoder=info.profile_encoder,
+                settings=settings_identity(pipeline.settings, info, length, seed),
+            )
+            return maker.timeline(recording, sample_rate, call=call, **options)
 
     def _utterance_captioner(self, user: str | None, options: CaptionOptions) -> UtteranceCaptioner:
         """Return what captions the utterances of a stream or recording of ``user``, as ``options``

@@ -11,6 +11,7 @@ from contextvars import copy_context
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypedDict, TypeVar, Unpack
 
+from ugsd_sdk.arguments import require_callable
 from ugsd_sdk.audio.clip_sources import is_encoded
 from ugsd_sdk.calls.call import Call
 from ugsd_sdk.calls.call_threads import CallThreads
@@ -54,6 +55,7 @@ class CaptionerCalls(ABC):
     """What a :class:`~ugsd_sdk.Captioner` makes of its plain captions."""
 
     def __init__(self, on_event: Callable[[CallEvent], object] | None) -> None:
+        require_callable("on_event", on_event)
         self._calls = OpenCalls()
         self._listener = None if on_event is None else EventListener(on_event)
         self._threads = CallThreads(_ASYNC_THREADS, "ugsd-caption")
@@ -161,7 +163,7 @@ class CaptionerCalls(ABC):
         self, recording: Clip, sample_rate: float | None = None, **options: Any
     ) -> Timeline:
         """Do what :meth:`timeline` does, on a thread of the captioner. Cancelling the task ends it
-        after the utterance in hand; its checkpoint stays."""
+        a fraction of a second later; its timeline checkpoint stays."""
         call, context = self._new_call(options.pop("timeout_s", None)), copy_context()
         return await _awaited(
             self._threads,
@@ -215,6 +217,7 @@ class _Batch:
         keywords: CaptionKeywords,
     ) -> None:
         _check_clips(clips)
+        require_callable("on_progress", on_progress)
         self._workers = _num_workers(workers)
         self._user, self._options, self._timeout_s = _checked(keywords)
         captioner._new_call(self._timeout_s)  # raises what each call would

@@ -21,6 +21,7 @@
     │   ├── CaptionCancelled       it was cancelled
     │   └── CaptionerClosed        the captioner is closed, or was closed meanwhile
     ├── WrongType                  an argument is of a wrong type; it is a ``TypeError`` too
+    ├── WrongValue                 an unknown format, or other JSON; it is a ``ValueError`` too
     └── TransportError             the verifier cannot be used; captions continue without it
         ├── VerifierUnreachable    no connection, no TLS, or the connection was lost
         ├── VerifierTimeout        connected, but the deadline passed
@@ -37,7 +38,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from ugsd_privacy.errors import UgsdError
+from ugsd_privacy.errors import UgsdError, WrongType
 from ugsd_privacy.reasons import Reason, ReasonCode, as_reason
 
 __all__ = [
@@ -66,6 +67,7 @@ __all__ = [
     "VerifierUnreachable",
     "VerifierUntrusted",
     "WrongType",
+    "WrongValue",
 ]
 
 
@@ -155,8 +157,8 @@ class CaptionerClosed(CallEnded):
         super().__init__("the captioner is closed: create another one")
 
 
-class WrongType(UgsdError, TypeError):
-    """An argument is of a type that nothing can be done with."""
+class WrongValue(UgsdError, ValueError):
+    """An argument names no format, or is not the JSON that was expected."""
 
 
 class TransportError(UgsdError):

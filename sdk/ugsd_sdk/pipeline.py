@@ -199,9 +199,11 @@ class CaptionPipeline:
         started_s: float,
     ) -> Caption:
         drafter = self.drafter
-        conditioned = drafter.encode(speech, used.contents)
+        conditioned = drafter.encode(speech, used.conditioning)
+        match = used.match(conditioned.voice, conditioned.profile_match)
+        conditioned = replace(conditioned, profile_match=match)
         request.call.notify(_audio_read(reader.speech))
-        voice, match = conditioned.voice, conditioned.profile_match
+        voice = conditioned.voice
         femininity = used.femininity(voice, match)
         prosody = reader.meter.result()
         if voice is not None:

@@ -10,7 +10,7 @@ from ugsd_sdk.attributes.attribute import Attribute
 from ugsd_sdk.attributes.attributes import Attributes
 from ugsd_sdk.attributes.length import CaptionLength
 from ugsd_sdk.caption import Caption, CaptionSpeech, CaptionUsage, Latency
-from ugsd_sdk.timelines.measures import Timed
+from ugsd_sdk.timelines.parts import TimelineUtterance
 
 __all__ = ["speech_of", "steady_speech"]
 
@@ -24,7 +24,7 @@ def speech_of(
     pitch: Sequence[float],
     pace: Sequence[float],
     effort: Sequence[float],
-) -> list[Timed]:
+) -> list[TimelineUtterance]:
     """Return an utterance of 2 s for each emotion, every 4 s, with the measures of each."""
     timed = []
     for index, emotion in enumerate(emotions):
@@ -47,11 +47,11 @@ def speech_of(
             latency_ms=Latency(),
         )
         start_s = index * _EVERY_S
-        timed.append(Timed(start_s, start_s + _SPEECH_S, caption))
+        timed.append(TimelineUtterance(start_s=start_s, end_s=start_s + _SPEECH_S, caption=caption))
     return timed
 
 
-def steady_speech(count: int, seed: int) -> list[Timed]:
+def steady_speech(count: int, seed: int) -> list[TimelineUtterance]:
     """Return utterances that differ by chance alone."""
     rng = np.random.default_rng(seed)
     emotions = rng.choice(["neutral", "happy", "angry", "sad"], count, p=[0.6, 0.2, 0.1, 0.1])

@@ -24,7 +24,7 @@ SURFACE = {
         "FrameRejected HandshakeFailed KeyFileError LeakageNotMeasured LedgerCorrupt "
         "LedgerError LedgerMoved LedgerUnavailable LogOfAnotherVersion LogTampered "
         "ManifestRejected PrivacyError RecordingRefused ReportRejected UgsdError UnknownVersion "
-        "UserNameRefused WireError WitnessUnavailable"
+        "UserNameRefused WireError WitnessUnavailable WrongType"
     ),
 }
 """The public names, by module. Other modules are private, whatever their names."""

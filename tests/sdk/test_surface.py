@@ -78,7 +78,7 @@ ERRORS = (
     "CaptionTimeout CaptionerClosed CheckpointError ConfigError EmptyAudio MicrophoneUnavailable "
     "ModelError ProfileError StreamSourceError TransportError UgsdError UnreadableAudio "
     "VerifierMisbehaved VerifierMismatch VerifierRefused VerifierTimeout VerifierUnreachable "
-    "VerifierUntrusted WrongType"
+    "VerifierUntrusted WrongType WrongValue"
 )
 HEAVY = [
     "tomllib",

@@ -38,8 +38,11 @@ __all__ = [
 
 _Key = TypeVar("_Key")
 _MAX_FILE_BYTES = 4096
-_NO_HARD_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS}
-"""What systems report of a file system without hard links."""
+_NO_HARD_LINKS = {
+    *(errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK),
+    errno.EACCES,
+}
+"""What systems report where hard links do not exist or, as on Android, are not allowed."""
 _NO_FOLDER_SYNC = {errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS}
 _RESTORE = "give the right file, or restore it from a backup"
 _PRIVATE_TEXT = re.compile(r"ugsd-[a-z]sk1:")

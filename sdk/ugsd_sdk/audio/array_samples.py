@@ -12,7 +12,6 @@
 
 from __future__ import annotations
 
-import math
 import numbers
 from collections.abc import AsyncIterator, Iterator, Mapping
 
@@ -52,7 +51,7 @@ def checked_rate(sample_rate: float | None) -> int:
         raise BadSamples(
             f"sample_rate is a {type(sample_rate).__name__}: give a whole number of Hz"
         )
-    if not math.isfinite(sample_rate) or sample_rate != int(sample_rate):
+    if sample_rate % 1:  # also of infinity and NaN
         raise BadSamples(f"a sample_rate of {sample_rate} Hz: give a whole number of Hz")
     check_rate(int(sample_rate))
     return int(sample_rate)

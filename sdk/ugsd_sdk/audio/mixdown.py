@@ -46,7 +46,7 @@ class Mix:
 
     @property
     def num_mixed(self) -> int:
-        """The number of channels that :meth:`of` returns."""
+        """The number of channels in what :meth:`of` returns: 1."""
         return 1
 
     @property
@@ -69,7 +69,7 @@ class ApartMix(Mix):
 
     @property
     def num_mixed(self) -> int:
-        """The number of channels that are kept."""
+        """The number of channels in what :meth:`of` returns: those that are kept."""
         return int(np.count_nonzero(self.weights))
 
     @property

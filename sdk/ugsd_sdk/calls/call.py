@@ -57,6 +57,15 @@ class Call:
         self._ended_by: Callable[[], CallEnded] | None = None
         """Creates the error of a call that was ended by another thread."""
         self._is_committed = False
+        self._whole: Call | None = None
+        """The call of which this one is a part."""
+
+    def part(self) -> Call:
+        """Return a call for one of several captions. It ends when this call does, at the latest,
+        reports to the same listener, and is committed by itself."""
+        part = Call(on_event=self._on_event)
+        part.timeout_s, part._ends_s, part._whole = self.timeout_s, self._ends_s, self
+        return part
 
     @property
     def remaining_s(self) -> float:
@@ -84,6 +93,8 @@ class Call:
             return
         if self._ended_by is not None:
             raise self._ended_by()
+        if self._whole is not None:
+            self._whole.check()
         if monotonic() >= self._ends_s:
             raise CaptionTimeout(self.timeout_s)
 
@@ -152,6 +163,10 @@ def checked(items: Iterable[_Item]) -> Iterator[_Item]:
 def _seconds(timeout_s: float) -> float:
     if isinstance(timeout_s, bool) or not isinstance(timeout_s, (int, float)):
         raise WrongType(f"timeout_s must be a number of seconds, not {type(timeout_s).__name__}")
-    if math.isnan(timeout_s):
+    try:
+        limit_s = float(timeout_s)
+    except OverflowError:
+        limit_s = math.inf if timeout_s > 0 else -math.inf
+    if math.isnan(limit_s):
         raise ConfigError("timeout_s must be a number of seconds, or None for no limit, not NaN")
-    return float(timeout_s)
+    return limit_s

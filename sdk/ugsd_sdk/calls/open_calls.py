@@ -34,15 +34,25 @@ class OpenCalls:
 
         Raises :class:`CaptionerClosed` after :meth:`refuse`.
         """
+        with self.including(call):
+            try:
+                call.notify(CaptionStarted())
+                yield call
+            except Exception as error:
+                call.notify(CaptionFailed(type(error).__name__))
+                raise
+
+    @contextmanager
+    def including(self, call: Call) -> Iterator[None]:
+        """Run ``call``, whose parts are captions, inside the block, and report nothing of itself.
+
+        Raises :class:`CaptionerClosed` after :meth:`refuse`.
+        """
         with self._condition:
             self.require_open()
             self._calls.add(call)
         try:
-            call.notify(CaptionStarted())
-            yield call
-        except Exception as error:
-            call.notify(CaptionFailed(type(error).__name__))
-            raise
+            yield
         finally:
             with self._condition:
                 self._calls.discard(call)

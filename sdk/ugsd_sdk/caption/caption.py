@@ -7,7 +7,6 @@ from contextlib import suppress
 from typing import Any, Self
 
 from ugsd_privacy.audit.receipts import Receipt
-from ugsd_privacy.bounded_json import read_json
 
 from ugsd_sdk.attributes.attributes import ATTRIBUTE_VALUES, Attributes
 from ugsd_sdk.attributes.length import CaptionLength
@@ -25,6 +24,7 @@ from ugsd_sdk.caption.parts import (
     Share,
 )
 from ugsd_sdk.caption.rows import Scalar, attribute_rows, caption_row
+from ugsd_sdk.caption.stored_json import read_stored
 from ugsd_sdk.prosody.recording_quality import RecordingNote
 
 __all__ = ["COMPACT_EXCLUDED", "NO_SPEECH", "Caption", "escaped_path"]
@@ -99,8 +99,8 @@ class Caption(Result):
     @classmethod
     def from_json(cls, text: str | bytes) -> Self:
         """Read what :meth:`to_json` wrote: from all details an equal caption, otherwise one that
-        lacks what was left out. Raises :class:`ValueError` for anything else."""
-        return read_json(cls, text, max_items=_MAX_ITEMS)
+        lacks what was left out. Raises :class:`WrongValue` for anything else."""
+        return read_stored(cls, text, max_items=_MAX_ITEMS)
 
     def rows(self) -> list[dict[str, Scalar]]:
         """Return a flat row for each attribute, for a data frame."""

@@ -67,10 +67,18 @@ def module_command(module: str, *options: str, needs: tuple[str, ...]) -> list[s
 
 
 def _folders(packages: tuple[str, ...]) -> Iterator[str]:
-    working = os.path.realpath(".")
+    working = _working_directory()
     own_parent = str(Path(__file__).resolve().parents[1])
     path = [own_parent, *(f for f in sys.path if f and os.path.realpath(f) != working)]
     for package in packages:
         spec = PathFinder.find_spec(package, path)
         for location in (spec and spec.submodule_search_locations) or ():
             yield str(Path(location).resolve().parent)
+
+
+def _working_directory() -> str | None:
+    """Return the real path of the working directory; ``None`` if it was deleted."""
+    try:
+        return str(Path.cwd().resolve())
+    except FileNotFoundError:
+        return None

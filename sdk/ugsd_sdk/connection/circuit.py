@@ -13,13 +13,26 @@ from time import monotonic
 
 from ugsd_privacy.forks import call_in_children
 
-__all__ = ["FAILURES_TO_OPEN", "Circuit"]
+__all__ = ["FAILURES_TO_OPEN", "Attempt", "Circuit"]
 
 FAILURES_TO_OPEN = 3
 """Failures in a row that open the circuit."""
 _FIRST_BACK_OFF_S, _LAST_BACK_OFF_S = 0.5, 300.0
 """The longest delay after the first failure, and after many."""
 _MOST_COUNTED = 32
+
+
+class Attempt:
+    """One attempt to connect, which :meth:`Circuit.begin` allowed."""
+
+    def __init__(self, circuit: Circuit, *, is_trial: bool) -> None:
+        self._circuit = circuit
+        self.is_trial = is_trial
+        """Whether the circuit was open, so that no other attempt runs."""
+
+    def end(self) -> None:
+        """End the attempt. May be called again."""
+        self._circuit._end(self)
 
 
 class Circuit:
@@ -43,7 +56,7 @@ class Circuit:
     def _begin(self) -> None:
         self._lock = Lock()
         self._failures = 0
-        self._has_trial = False
+        self._trial: Attempt | None = None
         self.failure: Exception | None = None
         """The last failure."""
         self.retry_at_s = 0.0
@@ -77,20 +90,22 @@ class Circuit:
             self.retry_at_s = monotonic() + share * bound_s
 
     def succeed(self) -> None:
-        """End a row of failures."""
+        """End a row of failures, and the delay after them."""
         with self._lock:
-            self._failures = 0
+            self._failures, self.retry_at_s = 0, 0.0
 
-    def begin_trial(self) -> bool:
-        """Return whether the caller may connect: always while the circuit is closed, and otherwise
-        once the delay is over, if no trial is running. Then :meth:`end_trial` comes next."""
+    def begin(self) -> Attempt | None:
+        """Return an attempt, or ``None`` during a delay, and while a trial runs. The circuit is
+        open or not at one moment for all that follows from it."""
         with self._lock:
-            if monotonic() < self.retry_at_s or (self.is_open and self._has_trial):
-                return False
-            self._has_trial = self._has_trial or self.is_open
-            return True
+            if monotonic() < self.retry_at_s or (self.is_open and self._trial is not None):
+                return None
+            attempt = Attempt(self, is_trial=self.is_open)
+            if attempt.is_trial:
+                self._trial = attempt
+            return attempt
 
-    def end_trial(self) -> None:
-        """End the trial, if there was one."""
+    def _end(self, attempt: Attempt) -> None:
         with self._lock:
-            self._has_trial = False
+            if self._trial is attempt:
+                self._trial = None

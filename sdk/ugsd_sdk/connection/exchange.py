@@ -322,7 +322,7 @@ class Exchange:
                 return work(wait_s)
             except (VerifierTimeout, LedgerUnavailable) as error:
                 failure = error
-                # Waiting longer does not help, unless a coarse clock ended the wait early.
+                # Waiting longer would not help. A coarse clock may end a wait a little early.
                 if monotonic() - started_s < wait_s / 2:
                     raise
         assert failure is not None  # noqa: S101

@@ -9,9 +9,9 @@ Delays between attempts grow exponentially and are drawn at random, so that the 
 verifier that comes back do not connect all at once. After :data:`FAILURES_TO_OPEN` failures in a
 row the circuit is open: no caption waits any more until a trial connection succeeded. So a verifier
 that is gone, or that connects and never answers, costs a few captions their deadline and not each
-of them. Failures of the verifier count for all connections that share a
-:class:`~ugsd_sdk.connection.circuit.Circuit`; what the ledger or a user's budget forbids counts for
-that user's connection alone.
+of them. A verifier that cannot be reached or does not answer counts for all connections that share
+a :class:`~ugsd_sdk.connection.circuit.Circuit`; what the ledger or a user's budget forbids, and an
+answer that is refused or wrong, counts for one connection alone.
 
 The first caption that finds a session an hour old or nearly used up replaces it by a new handshake,
 never during a caption: the secrets of one session reveal nothing about the next. If the handshake
@@ -32,19 +32,20 @@ from typing import Protocol
 from ugsd_privacy.errors import LedgerUnavailable, PrivacyError
 from ugsd_privacy.forks import call_in_children
 from ugsd_privacy.keys.verifier import VerifierPublicKey
-from ugsd_privacy.protocol.messages import MAX_CAPTION_TOKENS
+from ugsd_privacy.protocol.messages import MAX_CAPTION_TOKENS, RefusalCode
 from ugsd_privacy.reasons import Reason, ReasonCode
 
 from ugsd_sdk.calls.call import current_call
 from ugsd_sdk.concurrency.background import BackgroundWork
 from ugsd_sdk.concurrency.fresh_errors import fresh
 from ugsd_sdk.concurrency.smoothed_time import SmoothedTime
-from ugsd_sdk.connection.circuit import FAILURES_TO_OPEN, Circuit
+from ugsd_sdk.connection.circuit import FAILURES_TO_OPEN, Attempt, Circuit
 from ugsd_sdk.connection.link_state import TRANSITIONS, LinkState
 from ugsd_sdk.connection.session import ASK_OPERATOR, PairIdentity, Session, open_session
 from ugsd_sdk.errors import (
     TransportError,
     VerifierMisbehaved,
+    VerifierRefused,
     VerifierTimeout,
     VerifierUnreachable,
 )
@@ -101,7 +102,8 @@ class VerifierConnection:
         self._connect_timeout_s = connect_timeout_s
         self._circuit = circuit or Circuit()
         self._own = Circuit()
-        """Failures of the ledger and of the user's budget."""
+        """Failures that need not be those of other users: of the ledger, of the user's budget, and
+        of single questions."""
         self._session_lifetime_s = session_lifetime_s
         self._lock = Lock()
         self._state = LinkState.IDLE
@@ -137,13 +139,14 @@ class VerifierConnection:
         with self._lock:
             if self._state not in _STARTED or monotonic() < self._own.retry_at_s:
                 return
-            if not self._circuit.begin_trial():
+            allowed = self._circuit.begin()
+            if allowed is None:
                 return
-            is_trial = self._is_open()
+            is_trial = allowed.is_trial or self._own.is_open
             self._become(LinkState.TRIAL if is_trial else LinkState.CONNECTING)
             attempt = self._attempt = Event()
             self._wait_expired = False
-        BackgroundWork(lambda: self._run(attempt, is_trial=is_trial), "ugsd-link")
+        BackgroundWork(lambda: self._run(attempt, allowed), "ugsd-link")
 
     def session(
         self, timeout_s: float, *, insist: bool = False, only: Session | None = None
@@ -187,10 +190,11 @@ class VerifierConnection:
     def question_failed(self, error: TransportError) -> None:
         """Record that a frame got no verdict because of ``error``, although the session is usable.
         The last of several failures in a row drops the session, and opens the circuit."""
-        if self._circuit.opens_next:
+        failures = self._failures_of(error)
+        if failures.opens_next:
             self.drop(error)
         else:
-            self._circuit.count()
+            failures.count()
 
     def drop(self, error: Exception) -> None:
         """Close the session because of ``error``; :meth:`start_connecting` opens another."""
@@ -318,7 +322,15 @@ class VerifierConnection:
     def _back_off(self, error: Exception) -> None:
         """Count a failure, which delays the next attempt."""
         self._failure = error
-        (self._circuit if isinstance(error, TransportError) else self._own).fail(error)
+        self._failures_of(error).fail(error)
+
+    def _failures_of(self, error: Exception) -> Circuit:
+        """Return what counts ``error``. A refused or wrong answer may be due to the question, and
+        costs no deadline: unless the verifier is overloaded, it is counted for this connection
+        alone."""
+        if isinstance(error, VerifierRefused):
+            return self._circuit if error.code == RefusalCode.OVERLOADED else self._own
+        return self._own if isinstance(error, (PrivacyError, VerifierMisbehaved)) else self._circuit
 
     def _is_open(self) -> bool:
         return self._circuit.is_open or self._own.is_open
@@ -326,7 +338,7 @@ class VerifierConnection:
     def _after_failure(self) -> LinkState:
         return LinkState.CIRCUIT_OPEN if self._is_open() else LinkState.BACKING_OFF
 
-    def _run(self, attempt: Event, *, is_trial: bool) -> None:
+    def _run(self, attempt: Event, allowed: Attempt) -> None:
         session: Session | None = None
         failure: Exception | None = None
         try:
@@ -338,8 +350,7 @@ class VerifierConnection:
             failure = VerifierUnreachable(
                 "connecting failed: try again, and see the log if it fails again"
             )
-        if is_trial:
-            self._circuit.end_trial()
+        allowed.end()
         with self._lock:
             self._attempt = self._connecting = None
             if failure is not None:

@@ -111,7 +111,7 @@ class DrafterBundle:
         if drafter in BUNDLED:
             return cls(_PACKAGE / drafter)
         text = os.fspath(drafter)
-        if not text or ("/" not in text and os.sep not in text and not Path(text).exists()):
+        if not text or ("/" not in text and os.sep not in text and not _exists(text)):
             raise ModelError(
                 f"no drafter is named {text!r}: give {choices(text, BUNDLED)}, or a folder with a "
                 "drafter's files"
@@ -198,3 +198,10 @@ def _read(path: Path, max_bytes: int = _MAX_GRAPH_BYTES) -> bytes:
         raise ModelError(
             f"{path}: {error.strerror}: give a folder with a drafter's files"
         ) from error
+
+
+def _exists(name: str) -> bool:
+    try:
+        return Path(name).exists()
+    except OSError:  # such as for a name that is too long
+        return False

@@ -6,7 +6,7 @@ from enum import StrEnum
 
 from ugsd_privacy.reasons import ReasonCode
 
-from ugsd_sdk.profile.matching import Enrolment, ProfileChange, ProfileMatch
+from ugsd_sdk.profile.matching import Enrolment, ProfileChange, ProfileMatch, match_profile
 from ugsd_sdk.profile.profile import Profile
 from ugsd_sdk.profile.speaker_profile import EMPTY_PROFILE, ClipVoice, SpeakerProfile
 from ugsd_sdk.profile.usual_prosody import NO_PROSODY, UsualProsody
@@ -54,8 +54,21 @@ class ClipProfile:
         self._is_unusable = contents is None
         self.contents: SpeakerProfile = EMPTY_PROFILE if contents is None else contents
         """What is known of the speaker before this clip."""
+        self._only_compares = profile is not None and profile.only_compares
         self._previous = previous
         self.has_set_aside = profile is not None and profile.has_set_aside
+
+    @property
+    def conditioning(self) -> SpeakerProfile:
+        """What the drafter reads of the profile: nothing of one that is only compared with."""
+        return EMPTY_PROFILE if self._only_compares else self.contents
+
+    def match(self, voice: ClipVoice | None, found: ProfileMatch) -> ProfileMatch:
+        """Return how a clip with ``voice`` relates to the profile; the drafter has ``found`` how it
+        relates to :attr:`conditioning`."""
+        if not self._only_compares or voice is None:
+            return found
+        return match_profile(voice, self.contents)
 
     def use(self, voice: ClipVoice | None, match: ProfileMatch) -> ProfileUse:
         """Return how the profile was used for a clip with ``voice``."""
@@ -80,7 +93,7 @@ class ClipProfile:
         of a clip that does not fit the profile.
         """
         use = self.use(voice, match)
-        if voice is None or use is ProfileUse.USED:
+        if voice is None or (use is ProfileUse.USED and not self._only_compares):
             return None
         if use is ProfileUse.SEVERAL_SPEAKERS:
             return ReasonCode.SEVERAL_SPEAKERS
@@ -88,7 +101,8 @@ class ClipProfile:
             return None
         if use is ProfileUse.DIFFERENT_SPEAKER:
             return ReasonCode.DIFFERENT_SPEAKER
-        return ReasonCode.NO_PROFILE if self._profile is None else ReasonCode.NOT_ENROLLED
+        has_none = self._profile is None or self._only_compares
+        return ReasonCode.NO_PROFILE if has_none else ReasonCode.NOT_ENROLLED
 
     def femininity(self, voice: ClipVoice | None, match: ProfileMatch) -> float | None:
         """Return the log-odds that the speaker sounds female: over the profile's clips and this one

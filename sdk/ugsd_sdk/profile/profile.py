@@ -14,7 +14,8 @@ from ugsd_privacy.files.atomic_files import write_atomically
 from ugsd_privacy.files.file_owners import remedy_of
 from ugsd_privacy.forks import call_in_children
 
-from ugsd_sdk.errors import ProfileError
+from ugsd_sdk.arguments import path_of
+from ugsd_sdk.errors import ProfileError, WrongType
 from ugsd_sdk.profile.matching import DEFAULT_ENROLMENT, Enrolment, ProfileChange, profile_after
 from ugsd_sdk.profile.profile_file import aside_path, keep_aside, read_profile
 from ugsd_sdk.profile.profile_format import (
@@ -47,7 +48,10 @@ class Profile:
     encoder: with another, it begins again, and its file is kept aside.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, only_compares: bool = False) -> None:
+        """``only_compares`` says that captions compare a clip with the profile ("more agitated than
+        before"), but that neither their emotion nor what may be sent depends on it."""
+        self._only_compares = only_compares
         self._lock = Lock()
         self.turn = Lock()
         """Held by a caption that may change the profile, from its encoding to its end."""
@@ -66,7 +70,7 @@ class Profile:
         :class:`ProfileError` if the file is missing, damaged, or belongs to another user of the
         machine.
         """
-        profile, file = cls(), Path(path)
+        profile, file = cls(), path_of("path", path)
         profile._path = file
         try:
             profile._stored = read_profile(file)
@@ -101,6 +105,11 @@ class Profile:
         return self._stored.contents.duration_s
 
     @property
+    def only_compares(self) -> bool:
+        """Whether captions only compare a clip with it."""
+        return self._only_compares
+
+    @property
     def is_frozen(self) -> bool:
         """Whether captions use the profile but do not change it."""
         return self._is_frozen
@@ -118,6 +127,9 @@ class Profile:
     ) -> bool:
         """Whether it holds enough for states of its speaker to be sent, by default with the default
         settings ``min_enrolment`` and ``min_enrolment_s``."""
+        for value in (min_clips, min_duration_s):
+            if not isinstance(value, (int, float)):
+                raise WrongType(f"enrolment is a number, not {type(value).__name__}")
         return Enrolment(min_clips, min_duration_s).is_reached(self._stored.contents)
 
     def save(self, path: str | os.PathLike[str] | None = None) -> None:
@@ -127,7 +139,7 @@ class Profile:
         :class:`ProfileError`.
         """
         with self._lock:
-            file = self._path if path is None else Path(path)
+            file = self._path if path is None else path_of("path", path)
             if file is None:
                 raise ProfileError("the profile has no file yet: give save() a path")
             try:

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ugsd_sdk.errors import UgsdError
 from ugsd_sdk.profile.speaker_profile import EMPTY_PROFILE, RECENT_CLIPS, SpeakerProfile
 from ugsd_sdk.profile.usual_prosody import MAX_MEASURE, NO_PROSODY, UsualMeasure, UsualProsody
 
@@ -45,11 +46,11 @@ _NUM_MEASURES = 3
 _MAX_SQUARE_DEVIATION = (2 * MAX_MEASURE) ** 2
 
 
-class DamagedProfile(Exception):
+class DamagedProfile(UgsdError):
     """The bytes are not a speaker profile."""
 
 
-class OtherFormat(Exception):
+class OtherFormat(UgsdError):
     """The bytes are a speaker profile of an earlier or later release."""
 
 

@@ -64,6 +64,7 @@ from ugsd_privacy.protocol.messages import MAX_CAPTION_TOKENS, Disclosure
 from ugsd_privacy.protocol.traffic_shape import TrafficShape
 from ugsd_privacy.user_names import normal_user
 
+from ugsd_sdk.arguments import path_text
 from ugsd_sdk.attributes.length import CaptionLength
 from ugsd_sdk.errors import ConfigError
 from ugsd_sdk.settings.config_faults import (
@@ -92,7 +93,6 @@ from ugsd_sdk.settings.tables import (
     plain_caps,
     refuse_unusable,
 )
-from ugsd_sdk.settings.user_paths import path_text
 from ugsd_sdk.settings.verification import BLOCK_TOKENS, BlockUnit, Continuation, Verification
 
 __all__ = [

@@ -59,7 +59,7 @@ class SettingsFile:
 
         Raises :class:`ConfigError`, which names the path and, if possible, the line.
         """
-        if path.is_dir():
+        if _is_folder(path):
             raise ConfigError(f"{path} is a folder: give the settings file (.toml) in it")
         if path.suffix.lower() != ".toml":
             raise ConfigError(
@@ -198,3 +198,10 @@ def _require_trusted(path: Path, status: os.stat_result) -> None:
     """Raise ``KeyFileError`` if anyone except this user and root could have written the file."""
     require_owned_by_us(path, status, or_root=True)
     require_not_writable_by_others(path, status)
+
+
+def _is_folder(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except OSError:  # such as for a name that is too long, which reading reports
+        return False

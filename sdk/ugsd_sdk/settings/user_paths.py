@@ -9,16 +9,19 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from ugsd_sdk.errors import ConfigError, WrongType
+from ugsd_sdk.errors import ConfigError
 
-__all__ = ["expanded", "path_text"]
+__all__ = ["expanded"]
 
 
 def expanded(path: Path, setting: str) -> Path:
     """Return ``path`` with ``~`` replaced by the home directory.
 
-    Raises :class:`ConfigError`, which names the ``setting``, if ``~`` stands for no absolute path.
+    Raises :class:`ConfigError`, which names the ``setting``, if ``~`` stands for no absolute path,
+    and for a null character.
     """
+    if "\0" in str(path):
+        raise ConfigError(f"setting {setting}: {str(path)!r} has a null character")
     if not str(path).startswith("~"):
         return path
     try:
@@ -32,19 +35,3 @@ def expanded(path: Path, setting: str) -> Path:
             f"set {setting} ({variable}) to an absolute path"
         )
     return found
-
-
-def path_text(name: str, path: object) -> str | None:
-    """Return the text of the argument ``name``, a path or nothing. Raises :class:`WrongType` for
-    anything else, and :class:`ConfigError` for empty text, which would be the current folder."""
-    if path is None:
-        return None
-    try:
-        text = os.fspath(path)  # type: ignore[call-overload]
-    except TypeError:
-        text = b""
-    if not isinstance(text, str):
-        raise WrongType(f"{name} must be text or a path, not {type(path).__name__}")
-    if not text.strip():
-        raise ConfigError(f"{name} is empty: give a path, or leave it out")
-    return text

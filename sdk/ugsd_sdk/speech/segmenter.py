@@ -335,6 +335,9 @@ class Segmenter:
         self._buffer.forget_before(oldest_sample)
 
 
+_MOST_S = 86_400.0
+
+
 def check_pauses(end_pause_s: float, max_segment_s: float) -> None:
     """Raise :class:`ConfigError` for numbers that a :class:`Segmenter` refuses."""
     _check("end_pause_s", end_pause_s, MIN_END_PAUSE_S)
@@ -342,5 +345,5 @@ def check_pauses(end_pause_s: float, max_segment_s: float) -> None:
 
 
 def _check(name: str, value: float, least: float) -> None:
-    if not (isinstance(value, (int, float)) and math.isfinite(value) and value >= least):
-        raise ConfigError(f"{name} must be a number of at least {least:g}, not {value!r}")
+    if not (isinstance(value, (int, float)) and least <= value <= _MOST_S):
+        raise ConfigError(f"{name} must be a number of {least:g} to {_MOST_S:g}, not {value!r}")

@@ -12,11 +12,16 @@ import asyncio
 import weakref
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Iterator
 from contextlib import aclosing, suppress
+from contextvars import copy_context
 from types import TracebackType
-from typing import Self
+from typing import Self, TypeVar
 
+from ugsd_privacy.forks import call_in_children, keep_for_good
+
+from ugsd_sdk.calls.awaiting import result_of
+from ugsd_sdk.calls.call_threads import CallThreads
 from ugsd_sdk.concurrency.background import BackgroundWork
-from ugsd_sdk.errors import AudioError, CaptionCancelled
+from ugsd_sdk.errors import AudioError, CaptionCancelled, StreamSourceError
 from ugsd_sdk.streams.chunk_queue import ChunkQueue
 from ugsd_sdk.streams.chunks import AudioChunk, MonoChunk, mono_chunk
 from ugsd_sdk.streams.events import StreamEvent
@@ -24,6 +29,8 @@ from ugsd_sdk.streams.sources import LiveSource, StreamSource, fill, source_erro
 from ugsd_sdk.streams.utterance_captions import UtteranceCaptions
 
 __all__ = ["AsyncCaptionStream", "CaptionStream"]
+
+_Result = TypeVar("_Result")
 
 _AHEAD_S = 2.0
 _LIVE_S = 30.0
@@ -33,7 +40,8 @@ class CaptionStream(Iterator[StreamEvent]):
     """The events of a stream, in order. One thread iterates; any may :meth:`close` it.
 
     Nothing is read before the first event is asked for. A stream that nobody refers to any more,
-    as after a ``break``, is closed.
+    as after a ``break``, is closed. A forked process has no stream: iterating over its copy raises
+    :class:`StreamSourceError`, and the parent's stream goes on.
     """
 
     def __init__(
@@ -46,6 +54,10 @@ class CaptionStream(Iterator[StreamEvent]):
         self._queue = queue = _queue_for(source)
         self._close = weakref.finalize(self, queue.close)
         self._events = _events(queue, source, sample_rate, captions)
+        call_in_children(self._keep_in_child)
+
+    def _keep_in_child(self) -> None:
+        keep_for_good(self._events)  # its end would stop the parent's source
 
     def __enter__(self) -> Self:
         return self
@@ -64,6 +76,7 @@ class CaptionStream(Iterator[StreamEvent]):
         Raises an :class:`AudioError` for the source, such as :class:`StreamSourceError` if it
         failed, once what was spoken before is captioned; and what a caption raises.
         """
+        _require_own(self._queue)
         return next(self._events)
 
     def close(self) -> None:
@@ -76,7 +89,8 @@ class AsyncCaptionStream(AsyncIterator[StreamEvent]):
     """The events of a stream, for ``async for``. Captions are made on a worker thread.
 
     An asynchronous source is read while no caption is made, on the loop that asks for events. A
-    cancelled task ends the stream, as :meth:`aclose` does.
+    cancelled task ends the stream, as :meth:`aclose` does, and so does dropping the stream. A
+    forked process has no stream, as with :class:`CaptionStream`.
     """
 
     def __init__(
@@ -84,12 +98,20 @@ class AsyncCaptionStream(AsyncIterator[StreamEvent]):
         source: StreamSource,
         sample_rate: float | None,
         captions: Callable[[], UtteranceCaptions],
+        threads: CallThreads,
     ) -> None:
-        """``captions`` is called once, with the first event."""
-        self._queue = _queue_for(source)
-        self._events = _async_events(self._queue, source, sample_rate, captions)
+        """``captions`` is called once, with the first event. All work but that of an asynchronous
+        source is done on ``threads``."""
+        self._queue = queue = _queue_for(source)
+        weakref.finalize(self, queue.close)
+        self._events = _async_events(queue, source, sample_rate, captions, threads)
         self._next: asyncio.Future[StreamEvent] | None = None
         self._is_closed = False
+        call_in_children(self._keep_in_child)
+
+    def _keep_in_child(self) -> None:
+        keep_for_good(self._events)
+        self._next = None
 
     async def __aenter__(self) -> Self:
         return self
@@ -106,6 +128,7 @@ class AsyncCaptionStream(AsyncIterator[StreamEvent]):
         """Return the next event; raises as :meth:`CaptionStream.__next__` does."""
         if self._is_closed:
             raise StopAsyncIteration
+        _require_own(self._queue)
         self._next = asyncio.ensure_future(anext(self._events))
         try:
             return await self._next
@@ -121,6 +144,8 @@ class AsyncCaptionStream(AsyncIterator[StreamEvent]):
         """End the stream; may be called from another task, and repeated."""
         self._is_closed = True
         self._queue.close()
+        if self._queue.is_inherited:
+            return
         waiting = self._next
         if waiting is not None:
             waiting.cancel()
@@ -131,6 +156,13 @@ class AsyncCaptionStream(AsyncIterator[StreamEvent]):
 
 def _queue_for(source: object) -> ChunkQueue:
     return ChunkQueue(_LIVE_S if isinstance(source, LiveSource) else _AHEAD_S)
+
+
+def _require_own(queue: ChunkQueue) -> None:
+    if queue.is_inherited:
+        raise StreamSourceError(
+            "the stream belongs to the process that this one was forked from: begin a new one here"
+        )
 
 
 def _start(queue: ChunkQueue, source: object, sample_rate: float | None) -> Callable[[], None]:
@@ -190,8 +222,9 @@ async def _async_events(
     source: object,
     sample_rate: float | None,
     made: Callable[[], UtteranceCaptions],
+    threads: CallThreads,
 ) -> AsyncGenerator[StreamEvent]:
-    captions = await asyncio.to_thread(made)
+    captions = await _elsewhere(queue, threads, made)
     queue.on_close = captions.cancel
     if isinstance(source, AsyncIterable):
         chunks = _pulled(queue, source, sample_rate)
@@ -200,9 +233,9 @@ async def _async_events(
     try:
         async with aclosing(chunks):
             async for chunk in chunks:
-                async for event in _made_elsewhere(queue, captions.push(chunk)):
+                async for event in _made_elsewhere(queue, threads, captions.push(chunk)):
                     yield event
-        async for event in _made_elsewhere(queue, captions.finish()):
+        async for event in _made_elsewhere(queue, threads, captions.finish()):
             yield event
         if queue.error is not None and not queue.is_closed:
             raise queue.error
@@ -211,11 +244,19 @@ async def _async_events(
 
 
 async def _made_elsewhere(
-    queue: ChunkQueue, events: Iterator[StreamEvent]
+    queue: ChunkQueue, threads: CallThreads, events: Iterator[StreamEvent]
 ) -> AsyncIterator[StreamEvent]:
     remaining = _until_closed(queue, events)
-    while (event := await asyncio.to_thread(next, remaining, None)) is not None:
+    while (event := await _elsewhere(queue, threads, lambda: next(remaining, None))) is not None:
         yield event
+
+
+async def _elsewhere(
+    queue: ChunkQueue, threads: CallThreads, work: Callable[[], _Result]
+) -> _Result:
+    """Return the result of ``work`` on one of ``threads``; a cancelled task closes ``queue``."""
+    context = copy_context()
+    return await result_of(threads.submit(lambda: context.run(work)), queue.close)
 
 
 async def _pulled(

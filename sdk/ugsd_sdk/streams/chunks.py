@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from numbers import Real
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -16,6 +17,8 @@ __all__ = ["AudioChunk", "MonoChunk", "mono_chunk"]
 Float32 = NDArray[np.float32]
 
 _INT16_SCALE = 2.0**15
+_LATEST_S = 1e10
+"""Three centuries: a later time is in another unit."""
 _LOUDEST = float(np.finfo(np.float32).max)
 
 
@@ -28,7 +31,8 @@ class AudioChunk:
     sample_rate: float | None = None
     """In Hz; ``None`` for the rate that the stream was given."""
     start_s: float | None = None
-    """When the first sample was recorded, in seconds by any clock that does not stop."""
+    """When the first sample was recorded, in seconds by any clock that does not stop,
+    from -1e10 to 1e10."""
 
 
 @dataclass(frozen=True)
@@ -53,10 +57,23 @@ def mono_chunk(item: object, sample_rate: float | None) -> MonoChunk:
     """
     chunk = item if isinstance(item, AudioChunk) else AudioChunk(item)  # type: ignore[arg-type]
     rate = checked_rate(sample_rate if chunk.sample_rate is None else chunk.sample_rate)
-    start_s = None if chunk.start_s is None else float(chunk.start_s)
-    if start_s is not None and not np.isfinite(start_s):
-        raise BadSamples(f"a chunk that starts at {start_s} s: give finite seconds, or None")
-    return MonoChunk(_mono(_samples(chunk.samples)), rate, start_s)
+    return MonoChunk(_mono(_samples(chunk.samples)), rate, _start_s(chunk.start_s))
+
+
+def _start_s(given: object) -> float | None:
+    if given is None:
+        return None
+    if isinstance(given, (bool, np.bool_)) or not isinstance(given, (Real, np.number)):
+        raise BadSamples(
+            f"a chunk's start_s is of type {type(given).__name__}: give seconds as a number, or "
+            "None"
+        )
+    if not -_LATEST_S <= given <= _LATEST_S:  # type: ignore[operator]
+        raise BadSamples(
+            f"a chunk's start_s is not finite, or beyond {_LATEST_S:.0e} s: give seconds of a "
+            "clock, or None"
+        )
+    return float(given)
 
 
 def _samples(given: object) -> NDArray[np.generic]:

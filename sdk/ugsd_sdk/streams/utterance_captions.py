@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from ugsd_sdk.calls.call import Call
 from ugsd_sdk.caption.caption import Caption
-from ugsd_sdk.errors import AudioError
+from ugsd_sdk.errors import AudioError, WrongType
 from ugsd_sdk.pipeline import CaptionOptions, UtteranceCaptioner
 from ugsd_sdk.speech.segmenter import (
     Segmenter,
@@ -67,6 +67,8 @@ class StreamOptions:
     max_segment_s: float = MAX_SEGMENT_S
 
     def __post_init__(self) -> None:
+        if not isinstance(self.drafts, bool):
+            raise WrongType(f"drafts must be true or false, not {type(self.drafts).__name__}")
         check_pauses(self.end_pause_s, self.max_segment_s)
 
 
@@ -85,6 +87,9 @@ class StreamKeywords(TypedDict, total=False):
 def checked(keywords: StreamKeywords) -> tuple[CaptionOptions, StreamOptions]:
     """Return the options of the stream's captions, which belong to one recording, and those of
     the stream. Raises :class:`TypeError` and :class:`ConfigError`."""
+    unknown = keywords.keys() - StreamKeywords.__annotations__.keys()
+    if unknown:
+        raise WrongType(f"unexpected keyword argument {min(unknown)!r}")
     given = dict(keywords)
     given.pop("user", None)
     wanted = (given.pop(name, None) for name in ("profile", "length", "seed"))
@@ -103,9 +108,11 @@ class UtteranceCaptions:
         caption: UtteranceCaptioner,
         options: StreamOptions,
         *,
+        new_call: Callable[[], Call] = Call,
         clock: Callable[[], float] = monotonic,
     ) -> None:
-        """Read nothing yet. Raises :class:`ConfigError` for a detector that cannot read windows."""
+        """Read nothing yet. ``new_call`` makes the call of each final caption; drafts report no
+        events. Raises :class:`ConfigError` for a detector that cannot read windows."""
         self._segmenter = Segmenter(
             window_detector(detector),
             end_pause_s=options.end_pause_s,
@@ -113,6 +120,7 @@ class UtteranceCaptions:
         )
         self._caption = caption
         self._has_drafts = options.drafts
+        self._new_call = new_call
         self._clock = clock
         self._reader = ChunkReader()
         self._lag_s = 0.0
@@ -184,7 +192,7 @@ class UtteranceCaptions:
         yield DraftCaption(end_s - len(samples) / SAMPLE_RATE, end_s, caption)
 
     def _caption_of(self, samples: Float32, *, is_draft: bool) -> Caption:
-        self._call = call = Call()
+        self._call = call = Call() if is_draft else self._new_call()
         if self._is_cancelled:
             call.cancel()
         return self._caption(samples, is_draft=is_draft, call=call)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from ugsd_sdk.audio.channels import ChannelLayout
 from ugsd_sdk.timelines.arcs import arc_of
 from ugsd_sdk.timelines.comparisons import from_start
-from ugsd_sdk.timelines.measures import Series, Timed
+from ugsd_sdk.timelines.measures import Series
 from ugsd_sdk.timelines.parts import TimelineChannel, TimelineNote, TimelineUtterance
 from ugsd_sdk.timelines.summary import summary_of
 from ugsd_sdk.timelines.timeline import Timeline
@@ -22,7 +22,7 @@ class RecordedChannel:
     """A channel and the captions of its utterances, in order."""
 
     label: str
-    utterances: tuple[Timed, ...]
+    utterances: tuple[TimelineUtterance, ...]
     is_one_speaker: bool = True
     """Whether pitch, pace and effort may be compared."""
 
@@ -60,10 +60,7 @@ def _channel(recorded: RecordedChannel, duration_s: float, talk_s: float) -> Tim
         speech_s=speech_s,
         speech_share=min(speech_s / duration_s, 1.0),
         talk_share=speech_s / talk_s if talk_s else None,
-        utterances=tuple(
-            TimelineUtterance(start_s=one.start_s, end_s=one.end_s, caption=one.caption)
-            for one in utterances
-        ),
+        utterances=utterances,
         arc=arc_of(series, duration_s),
         turning_points=turning_points,
         end_from_start=end,

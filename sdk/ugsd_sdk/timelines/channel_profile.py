@@ -31,7 +31,7 @@ class ChannelProfile(Profile):
     recording: captions of a file are made faster, or slower, than people speak."""
 
     def __init__(self, source: Profile) -> None:
-        super().__init__()
+        super().__init__(only_compares=source.only_compares)
         self.turn = source.turn
         self.source = source
         self.added: AddedClip | None = None
@@ -48,6 +48,11 @@ class ChannelProfile(Profile):
         """Begin an utterance that ends at ``end_s`` of the recording."""
         self.added = None
         self._end_s = end_s
+
+    def takes(self, clip: AddedClip) -> bool:
+        """Return whether the vectors of ``clip`` have the lengths of those in the profile."""
+        known = self.source.contents_for(clip.encoder)
+        return known is None or not known.count or known.mean.shape == clip.voice.embedding.shape
 
     def repeat(self, clip: AddedClip) -> None:
         """Add a clip that was captioned before, in another process. A profile that is stored with

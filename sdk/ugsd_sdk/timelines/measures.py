@@ -27,8 +27,9 @@ from ugsd_sdk.profile.clip_profile import ProfileUse
 
 if TYPE_CHECKING:
     from ugsd_sdk.caption import Caption
+    from ugsd_sdk.timelines.parts import TimelineUtterance
 
-__all__ = ["AFFECT", "DELIVERY", "Measure", "Series", "Timed", "clip_error", "noticeable"]
+__all__ = ["AFFECT", "DELIVERY", "Measure", "Series", "clip_error", "noticeable"]
 
 Float64 = NDArray[np.float64]
 _OTHER_SPEAKERS = {ProfileUse.DIFFERENT_SPEAKER, ProfileUse.SEVERAL_SPEAKERS}
@@ -78,15 +79,6 @@ def noticeable(measure: Measure, before: float) -> float:
 
 
 @dataclass(frozen=True)
-class Timed:
-    """A caption, and when its utterance was spoken."""
-
-    start_s: float
-    end_s: float
-    caption: Caption
-
-
-@dataclass(frozen=True)
 class Series:
     """The utterances of one channel whose speaker is the channel's, in order."""
 
@@ -105,7 +97,7 @@ class Series:
         return len(self.positions)
 
     @classmethod
-    def of(cls, utterances: Sequence[Timed], *, is_one_speaker: bool) -> Series:
+    def of(cls, utterances: Sequence[TimelineUtterance], *, is_one_speaker: bool) -> Series:
         """Return what is measured of a channel. Utterances of others than the channel's speaker are
         left out."""
         kept = [

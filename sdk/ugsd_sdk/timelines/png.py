@@ -1,6 +1,6 @@
 """The pictures of :mod:`ugsd_privacy.reports.svg_drawing` as PNG files, drawn by Pillow.
 
-Only what such a drawing holds is drawn: rectangles, straight paths, circles and text.
+Only what such a drawing holds is drawn: rectangles, straight paths and text.
 """
 
 from __future__ import annotations

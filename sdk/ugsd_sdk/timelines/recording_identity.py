@@ -1,63 +1,65 @@
-"""What identifies a recording: its size, and a hash of a bounded number of its blocks."""
+"""What identifies a recording: its size, and a hash of all its bytes."""
 
 from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 
 from ugsd_sdk.audio.samples import Clip
+from ugsd_sdk.calls.call import checked
 from ugsd_sdk.errors import CheckpointError
 
 __all__ = ["recording_identity"]
 
-_BLOCKS, _BLOCK_BYTES = 64, 1 << 16
+_BLOCK_BYTES = 1 << 20
 
 
 def recording_identity(recording: Clip) -> str:
-    """Return ``SIZE:SHA256`` of a file, of the bytes of one, or of an array.
+    """Return ``SIZE:SHA256`` of a file, of the bytes of one, or of an array, all of which is read.
 
-    At most 4 MiB are hashed: 64 blocks, spread evenly from the first to the last. Raises
-    :class:`CheckpointError` for what cannot be read twice.
+    Raises :class:`CheckpointError` for what cannot be read twice, and :class:`CallEnded`.
     """
     try:
         if isinstance(recording, (str, os.PathLike)):
-            return _of_file(Path(recording))
+            return _identity(_blocks_of_file(Path(recording)))
         if isinstance(recording, (bytes, bytearray, memoryview)):
-            return _of_bytes(memoryview(recording).cast("B"))
+            return _identity(_blocks_of(memoryview(recording)))
         if isinstance(recording, np.ndarray):
             plain = np.ascontiguousarray(recording)
-            return f"{plain.dtype}{plain.shape}:" + _of_bytes(memoryview(plain.data).cast("B"))
+            return f"{plain.dtype}{plain.shape}:" + _identity(_blocks_of(memoryview(plain.data)))
     except OSError as error:
         raise CheckpointError(
             f"{os.fspath(recording)!r} cannot be read: {error.strerror}: check the path"  # type: ignore[arg-type]
         ) from error
     raise CheckpointError(
-        f"a {type(recording).__name__} has no checkpoint, since it cannot be read again: give a "
-        "path, the bytes of a file, or an array"
+        f"a {type(recording).__name__} has no timeline checkpoint, since it cannot be read again: "
+        "give a path, the bytes of a file, or an array"
     )
 
 
-def _of_file(path: Path) -> str:
-    if not path.is_file():
-        raise CheckpointError(f"{os.fspath(path)!r} is no file, and has no checkpoint: save it")
-    with path.open("rb") as file:
-        size, digest = file.seek(0, os.SEEK_END), hashlib.sha256()
-        for start in _starts(size):
-            file.seek(start)
-            digest.update(file.read(_BLOCK_BYTES))
+def _identity(blocks: Iterator[bytes | memoryview]) -> str:
+    size, digest = 0, hashlib.sha256()
+    for block in checked(blocks):
+        size += len(block)
+        digest.update(block)
     return f"{size}:{digest.hexdigest()}"
 
 
-def _of_bytes(data: memoryview) -> str:
-    flat, digest = data.cast("B"), hashlib.sha256()
-    for start in _starts(len(flat)):
-        digest.update(flat[start : start + _BLOCK_BYTES])
-    return f"{len(flat)}:{digest.hexdigest()}"
+def _blocks_of_file(path: Path) -> Iterator[bytes]:
+    if not path.is_file():
+        raise CheckpointError(
+            f"{os.fspath(path)!r} is no file, and has no timeline checkpoint: save it"
+        )
+    with path.open("rb") as file:
+        while block := file.read(_BLOCK_BYTES):
+            yield block
 
 
-def _starts(size: int) -> list[int]:
-    last = max(0, size - _BLOCK_BYTES)
-    return sorted({last * index // (_BLOCKS - 1) for index in range(_BLOCKS)})
+def _blocks_of(data: memoryview) -> Iterator[memoryview]:
+    flat = data.cast("B")
+    for at in range(0, len(flat), _BLOCK_BYTES):
+        yield flat[at : at + _BLOCK_BYTES]

@@ -15,8 +15,8 @@ from collections.abc import Sequence
 from ugsd_sdk.attributes.attribute import SAID_ABOVE
 from ugsd_sdk.caption import NO_SPEECH
 from ugsd_sdk.timelines.clock import clock
-from ugsd_sdk.timelines.measures import Series, Timed
-from ugsd_sdk.timelines.parts import Relation, TurningPoint
+from ugsd_sdk.timelines.measures import Series
+from ugsd_sdk.timelines.parts import Relation, TimelineUtterance, TurningPoint
 from ugsd_sdk.timelines.phrases import joined
 
 __all__ = ["summary_of"]
@@ -33,7 +33,7 @@ _MOST_POINTS = 2
 
 
 def summary_of(
-    utterances: Sequence[Timed],
+    utterances: Sequence[TimelineUtterance],
     series: Series,
     turning_points: Sequence[TurningPoint],
     end_from_start: Sequence[Relation],
@@ -64,7 +64,7 @@ def _emotions(series: Series, subject: str, *, has_change: bool) -> str:
     return f"{subject} sounds partly {first} and partly {others[0]}"
 
 
-def _voice(utterances: Sequence[Timed], series: Series) -> str:
+def _voice(utterances: Sequence[TimelineUtterance], series: Series) -> str:
     """Return the adjectives that hold, almost certainly, in most of the speech."""
     whole_s = float(series.speech_s.sum())
     words = []
@@ -80,7 +80,7 @@ def _voice(utterances: Sequence[Timed], series: Series) -> str:
     return ", ".join(words)
 
 
-def _holds(one: Timed, name: str, value: str) -> bool:
+def _holds(one: TimelineUtterance, name: str, value: str) -> bool:
     attribute = one.caption.attributes.by_name()[name]
     return attribute.value == value and (attribute.confidence or 0) >= SAID_ABOVE
 

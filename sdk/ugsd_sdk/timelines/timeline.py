@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from pydantic import Field
-from ugsd_privacy.bounded_json import read_json
 from ugsd_privacy.files.atomic_files import write_atomically
 
+from ugsd_sdk.arguments import path_of
 from ugsd_sdk.audio.channels import ChannelLayout
 from ugsd_sdk.caption.caption import COMPACT_EXCLUDED
 from ugsd_sdk.caption.parts import Result
+from ugsd_sdk.caption.stored_json import read_stored
+from ugsd_sdk.errors import WrongValue
 from ugsd_sdk.exports import CaptionFormat, TimedCaption, caption_file_text
 from ugsd_sdk.timelines.clock import clock
 from ugsd_sdk.timelines.parts import Seconds, TimelineChannel, TimelineNote
@@ -59,8 +60,8 @@ class Timeline(Result):
     @classmethod
     def from_json(cls, text: str | bytes) -> Self:
         """Read what :meth:`to_json` wrote: from all details an equal timeline, otherwise one that
-        lacks what was left out. Raises :class:`ValueError` for anything else."""
-        return read_json(cls, text, max_items=_MAX_ITEMS)
+        lacks what was left out. Raises :class:`WrongValue` for anything else."""
+        return read_stored(cls, text, max_items=_MAX_ITEMS)
 
     def captions(self) -> Iterator[TimedCaption]:
         """Yield the captions of all channels, in the order of their start."""
@@ -92,8 +93,11 @@ class Timeline(Result):
         ]
 
     def to_text(self, form: CaptionFormat | str, *, details: bool = False) -> str:
-        """Return the captions as JSON Lines, WebVTT, SubRip or CSV. Raises :class:`ValueError` for
+        """Return the captions as JSON Lines, WebVTT, SubRip or CSV. Raises :class:`WrongValue` for
         other formats."""
+        if not isinstance(form, str) or form not in list(CaptionFormat):
+            formats = ", ".join(CaptionFormat)
+            raise WrongValue(f"captions are written as {formats}, not {form!r}")
         return caption_file_text(self.captions(), form, source=self.path, details=details)
 
     def to_svg(self) -> str:
@@ -114,15 +118,16 @@ class Timeline(Result):
         """Write a file whose suffix says what it is: .json with all details, .jsonl, .vtt, .srt,
         .csv, .svg or .png. It is replaced whole or not at all.
 
-        Raises :class:`ValueError` for another suffix.
+        Raises :class:`WrongValue` for another suffix, and ``ExportFailed``.
         """
-        write_atomically(Path(path), self.contents_of(Path(path).suffix))
+        file = path_of("path", path)
+        write_atomically(file, self.contents_of(file.suffix))
 
     def contents_of(self, suffix: str) -> bytes:
-        """Return the bytes of a file with this suffix. Raises :class:`ValueError`."""
+        """Return the bytes of a file with this suffix. Raises :class:`WrongValue`."""
         kind = suffix.lower()
         if kind not in SUFFIXES:
-            raise ValueError(f"a timeline is written to {', '.join(SUFFIXES)}, not {suffix!r}")
+            raise WrongValue(f"a timeline is written to {', '.join(SUFFIXES)}, not {suffix!r}")
         if kind == ".png":
             return self.to_png()
         if kind == ".svg":

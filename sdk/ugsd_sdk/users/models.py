@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ugsd_sdk.arguments import require_callable
 from ugsd_sdk.decoding.policy import GainPolicy, Policy, UncertaintyPolicy
 from ugsd_sdk.decoding.risk_controlled import RiskControlledPolicy
 from ugsd_sdk.decoding.uncertainty import EntropyUncertainty, RejectionPredictor, Uncertainty
@@ -45,13 +46,19 @@ class Models:
         meter: Callable[[], Meter] | None = None,
     ) -> None:
         """Load nothing yet. Raises :class:`ConfigError` for what cannot be a drafter."""
+        require_callable("meter", meter)
+        require_callable("uncertainty", uncertainty)
+        require_callable("policy", policy)
+        methods = ("load", "find", "close")
+        if detector is not None and not all(hasattr(detector, name) for name in methods):
+            raise WrongType(f"detector must be a SpeechDetector, not {type(detector).__name__}")
         self._own = ExitStack()
         self.drafter, self._predictor_file = self._drafter_of(drafter)
         self.detector = detector if detector is not None else self._new_detector()
-        self.meter = meter or ProsodyMeter
+        self.meter = ProsodyMeter if meter is None else meter
         self._given_uncertainty = uncertainty
         self.given_policy = policy
-        self.uncertainty: Uncertainty = uncertainty or EntropyUncertainty()
+        self.uncertainty: Uncertainty = EntropyUncertainty() if uncertainty is None else uncertainty
 
     def load(self) -> None:
         """Read the weights. Raises :class:`ModelError`; then nothing stays loaded."""

@@ -6,8 +6,9 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from itertools import islice
-from threading import Condition
+from threading import Condition, Lock
 
+from ugsd_sdk.concurrency.background import BackgroundWork
 from ugsd_sdk.pipeline import CaptionPipeline
 
 __all__ = ["UserPipelines"]
@@ -17,6 +18,7 @@ _MOST_USERS = 1000
 stored elsewhere."""
 _MOST_CONNECTED = 32
 """Users whose connections stay open although nobody captions with them."""
+_FORGET_TIMEOUT_S = 2.5
 _AT_ONCE = 8
 """Users who are looked at after each caption, so that its time does not grow with their number."""
 
@@ -41,34 +43,49 @@ class UserPipelines:
         self._most_connected = most_connected
         self._most_users = most_users
         self._condition = Condition()
+        self._making = Lock()
+        """Held while a pipeline is made."""
         self._pipelines: OrderedDict[str, CaptionPipeline] = OrderedDict()
         """The one that was used last comes last."""
         self._connected: OrderedDict[str, None] = OrderedDict()
         """Users whose connections may be open, in the same order."""
         self._num_captions: dict[CaptionPipeline, int] = {}
-        """How many captions each pipeline has in the making."""
+        """How many captions each pipeline has running."""
 
     def of(self, user: str) -> CaptionPipeline:
         """Return the pipeline of ``user``; the first time it starts connecting."""
         with self._condition:
-            return self._found(user)
+            known = self._known(user)
+        return self._made(user) if known is None else known
 
-    def _found(self, user: str) -> CaptionPipeline:
+    def _known(self, user: str) -> CaptionPipeline | None:
+        """Return the pipeline of ``user``, as the one that was used last, with the lock held."""
         if user not in self._pipelines:
-            pipeline = self._pipelines[user] = self._new(user)
-            if pipeline.links is not None:
-                pipeline.links.start_connecting()
+            return None
         self._pipelines.move_to_end(user)
         self._connected[user] = None
         self._connected.move_to_end(user)
         return self._pipelines[user]
 
+    def _made(self, user: str) -> CaptionPipeline:
+        """Make the pipeline of ``user``. It may read files, and nobody who has one waits for it."""
+        with self._making:
+            with self._condition:
+                known = self._known(user)
+            if known is not None:
+                return known
+            pipeline = self._new(user)
+            with self._condition:
+                self._pipelines[user] = pipeline
+                self._known(user)
+        if pipeline.links is not None:
+            pipeline.links.start_connecting()
+        return pipeline
+
     @contextmanager
     def captioning(self, user: str) -> Iterator[CaptionPipeline]:
         """Yield the pipeline of ``user``, which stays open inside the block."""
-        with self._condition:
-            pipeline = self._found(user)
-            self._num_captions[pipeline] = self._num_captions.get(pipeline, 0) + 1
+        pipeline = self._taken(user)
         try:
             yield pipeline
         finally:
@@ -76,35 +93,49 @@ class UserPipelines:
                 self._num_captions[pipeline] -= 1
                 if not self._num_captions[pipeline]:
                     del self._num_captions[pipeline]
-                if user in self._pipelines:
-                    self._found(user)
+                self._known(user)
                 surplus = self._surplus()
                 self._condition.notify_all()
             with ExitStack() as closing:
                 for close in surplus:
                     closing.callback(close)
 
+    def _taken(self, user: str) -> CaptionPipeline:
+        while True:
+            pipeline = self.of(user)
+            with self._condition:
+                if self._pipelines.get(user) is pipeline:  # it was not closed meanwhile
+                    self._num_captions[pipeline] = self._num_captions.get(pipeline, 0) + 1
+                    return pipeline
+
     def forget(self, user: str) -> None:
-        """End the waits for the verifier of captions of ``user`` in the making, and close the
-        pipeline when they have ended; the next caption makes another one."""
+        """End the waits for the verifier of running captions of ``user``, and close the pipeline
+        when they have ended; the next caption makes another one. Returns within three seconds:
+        what takes longer continues on a background thread."""
         with self._condition:
             pipeline = self._pipelines.pop(user, None)
             self._connected.pop(user, None)
-        if pipeline is not None:
-            if pipeline.links is not None:
-                pipeline.links.stop()
-            self._wait_for_captions(pipeline)
-            pipeline.close()
+        if pipeline is None:
+            return
+        if pipeline.links is not None:
+            pipeline.links.stop()
+        forgotten = pipeline
+
+        def close() -> None:
+            self._wait_for_captions(forgotten)
+            forgotten.close()
+
+        BackgroundWork(close, "ugsd-forget").wait(_FORGET_TIMEOUT_S)
 
     def stop(self) -> None:
-        """End all waits for the verifier, so that captions in the making end sooner."""
+        """End all waits for the verifier, so that running captions end sooner."""
         with self._condition:
             links = [one.links for one in self._pipelines.values() if one.links is not None]
         for link in links:
             link.stop()
 
     def close(self) -> None:
-        """Wait for the captions in the making, and close all pipelines."""
+        """Wait for the running captions, and close all pipelines."""
         self._wait_for_captions()
         with self._condition, ExitStack() as closing:
             while self._pipelines:
@@ -137,6 +168,6 @@ class UserPipelines:
         return closes
 
     def _oldest_idle(self, users: Mapping[str, object], most: int) -> list[str]:
-        """Return users beyond ``most`` who have no caption in the making, a few at a time."""
+        """Return users beyond ``most`` without a running caption, a few at a time."""
         oldest = islice(users, min(max(len(users) - most, 0), _AT_ONCE))
         return [name for name in oldest if self._pipelines.get(name) not in self._num_captions]

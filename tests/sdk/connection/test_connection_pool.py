@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from ugsd_privacy.protocol.messages import Refusal, RefusalCode
 from ugsd_sdk.captioner import Captioner
 from ugsd_sdk.connection.circuit import FAILURES_TO_OPEN, Circuit
 from ugsd_sdk.connection.connection_pool import ConnectionPool
@@ -153,12 +154,54 @@ def test_unnamed_people_use_several_connections(
 def test_only_one_trial_runs_at_a_time() -> None:
     circuit = Circuit(first_back_off_s=0.0)
     for _ in range(FAILURES_TO_OPEN):
-        assert circuit.begin_trial()
+        assert circuit.begin() is not None
         circuit.fail(VerifierUnreachable("gone: try again"))
     assert circuit.is_open
-    assert [circuit.begin_trial() for _ in range(3)] == [True, False, False]
-    circuit.end_trial()
-    assert circuit.begin_trial()
+    trial = circuit.begin()
+    assert trial is not None
+    assert [circuit.begin() for _ in range(2)] == [None, None]
+    trial.end()
+    assert circuit.begin() is not None
     circuit.succeed()
     assert not circuit.is_open
-    assert circuit.begin_trial()
+    assert circuit.begin() is not None
+
+
+def test_success_during_a_trial_leaves_none_behind() -> None:
+    circuit = Circuit(first_back_off_s=0.0)
+    for _ in range(FAILURES_TO_OPEN):
+        circuit.fail(VerifierUnreachable("gone: try again"))
+    trial = circuit.begin()
+    assert trial is not None
+    circuit.succeed()
+    other = circuit.begin()
+    assert other is not None
+    for _ in range(FAILURES_TO_OPEN):
+        circuit.fail(VerifierUnreachable("gone: try again"))
+    other.end()
+    assert circuit.begin() is None, "the trial of before still runs"
+    trial.end()
+    assert circuit.begin() is not None
+
+
+def test_success_ends_the_delay_of_all() -> None:
+    circuit = Circuit(first_back_off_s=100.0, jitter=lambda: 0.99)
+    for _ in range(FAILURES_TO_OPEN):
+        circuit.fail(VerifierUnreachable("gone: try again"))
+    assert circuit.begin() is None
+    circuit.succeed()
+    assert circuit.begin() is not None
+
+
+def test_refused_questions_of_one_silence_no_other(
+    new_captioner: New, fake: Any, voice: Voice
+) -> None:
+    honest = fake.answer
+    fake.answer = lambda block: Refusal(code=RefusalCode.INTERNAL)
+    with new_captioner() as captioner:
+        for _ in range(2 * FAILURES_TO_OPEN):
+            refused = captioner.caption(voice, 16_000, user="ada").unverified_reason
+            assert refused is not None
+        fake.answer = honest
+        for user in ("ben", "eve"):
+            assert captioner.caption(voice, 16_000, user=user).unverified_reason is None

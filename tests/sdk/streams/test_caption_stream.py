@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import ugsd_sdk
+from ugsd_sdk.calls.call_threads import CallThreads
 from ugsd_sdk.errors import BadSamples, StreamSourceError, UnreadableAudio
 from ugsd_sdk.speech.segmenter import SpeechStarted
 from ugsd_sdk.streams.caption_stream import AsyncCaptionStream, CaptionStream
@@ -25,6 +26,7 @@ CLIP = Path(ugsd_sdk.__file__).parent / "starter" / "clips" / "16a04Ab.opus"
 UTTERANCE = np.concatenate([silence(0.5), speech(1.5), silence(1)])
 PCM = (UTTERANCE * 2**15).astype("<i2").tobytes()
 SOON_S = 10.0
+THREADS = CallThreads(4, "test")
 
 
 def spans(events: list[StreamEvent]) -> list[tuple[float, float]]:
@@ -41,7 +43,7 @@ def stream_of(source: object, sample_rate: float | None = 16_000) -> CaptionStre
 
 async def collected(source: object, sample_rate: float | None = 16_000) -> list[StreamEvent]:
     captions = FakeCaptioner().captions
-    stream = AsyncCaptionStream(source, sample_rate, captions)  # type: ignore[arg-type]
+    stream = AsyncCaptionStream(source, sample_rate, captions, THREADS)  # type: ignore[arg-type]
     return [event async for event in stream]
 
 
@@ -135,7 +137,7 @@ def test_utterance_before_an_error_is_captioned(
 
     async def collect() -> None:
         captions = FakeCaptioner().captions
-        async for event in AsyncCaptionStream(failing_later(error), 16_000, captions):
+        async for event in AsyncCaptionStream(failing_later(error), 16_000, captions, THREADS):
             events.append(event)
 
     def collect_all() -> None:
@@ -285,7 +287,7 @@ def test_cancelled_task_ends_the_stream() -> None:
         yield UTTERANCE
 
     async def consume(events: list[StreamEvent]) -> None:
-        async for event in AsyncCaptionStream(waits(), 16_000, FakeCaptioner().captions):
+        async for event in AsyncCaptionStream(waits(), 16_000, FakeCaptioner().captions, THREADS):
             events.append(event)
 
     async def main() -> list[StreamEvent]:
@@ -309,7 +311,7 @@ def test_asynchronous_stream_is_closed_by_another_task(is_live: bool) -> None:
 
     async def main() -> None:
         source = PushedSource() if is_live else waits()
-        async with AsyncCaptionStream(source, 16_000, FakeCaptioner().captions) as stream:
+        async with AsyncCaptionStream(source, 16_000, FakeCaptioner().captions, THREADS) as stream:
             task = asyncio.create_task(anext(stream, None))
             await asyncio.sleep(0.05)
             await stream.aclose()
@@ -323,7 +325,9 @@ def test_loop_is_free_while_captions_are_made() -> None:
     captioner = FakeCaptioner()
 
     async def main() -> int:
-        async for _event in AsyncCaptionStream(asynchronous(UTTERANCE), 16_000, captioner.captions):
+        async for _event in AsyncCaptionStream(
+            asynchronous(UTTERANCE), 16_000, captioner.captions, THREADS
+        ):
             pass
         return threading.get_ident()
 

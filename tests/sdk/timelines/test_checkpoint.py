@@ -139,6 +139,7 @@ def test_other_files_are_never_overwritten(
     for content in contents:
         file = tmp_path / "precious"
         file.write_bytes(content)
+        file.chmod(0o600)
         with pytest.raises(CheckpointError, match="no checkpoint"):
             captioner.timeline(recording, checkpoint=file)
         assert file.read_bytes() == content

@@ -7,14 +7,15 @@ import pytest
 from ugsd_sdk.attributes.slots import SLOT_VALUES, Slot
 from ugsd_sdk.timelines.arcs import arc_of
 from ugsd_sdk.timelines.comparisons import from_start
-from ugsd_sdk.timelines.measures import Series, Timed
+from ugsd_sdk.timelines.measures import Series
+from ugsd_sdk.timelines.parts import TimelineUtterance
 from ugsd_sdk.timelines.summary import summary_of
 from ugsd_sdk.timelines.turning_points import find_turning_points
 
 from tests.doubles.timed_captions import speech_of, steady_speech
 
 
-def speech(emotions: list[str], **changed: float) -> list[Timed]:
+def speech(emotions: list[str], **changed: float) -> list[TimelineUtterance]:
     """Return utterances of which the second half has measures that are ``changed`` by so much."""
     rng, count = np.random.default_rng(2), len(emotions)
     late = np.arange(count) >= count // 2
@@ -28,7 +29,7 @@ def speech(emotions: list[str], **changed: float) -> list[Timed]:
     )
 
 
-def summary(timed: list[Timed], *, is_one_speaker: bool = True) -> str:
+def summary(timed: list[TimelineUtterance], *, is_one_speaker: bool = True) -> str:
     series = Series.of(timed, is_one_speaker=is_one_speaker)
     points, end = find_turning_points(series), from_start(series)
     return summary_of(timed, series, points, end, is_one_speaker=is_one_speaker)
