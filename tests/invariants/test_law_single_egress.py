@@ -107,6 +107,8 @@ def test_killed_device_sent_nothing_unlogged(world: World, tmp_path: Path, shape
     # The shape matters from the first byte on: what is before it is the same for both.
     first = 0 if shape == "padded" else steps.index("send")
     for kill, step in list(enumerate(steps))[first:]:
+        if step.startswith("sql CREATE") and steps[kill - 1].startswith("sql CREATE"):
+            continue  # in one transaction
         world.moved_to(tmp_path / f"canary-home-{kill}")
         before = len(world.proxy.finished())
         world.run(captions=captions, shape=shape, doubtful=doubtful, kill=kill)

@@ -16,46 +16,18 @@ from numpy.typing import NDArray
 from ugsd_sdk.captioner import Captioner
 from ugsd_sdk.connection.embedded import EmbeddedVerifier
 from ugsd_sdk.drafter.scripted import ScriptedDrafter
-from ugsd_sdk.errors import CaptionerClosed, TransportError, VerifierTimeout, VerifierUnreachable
+from ugsd_sdk.errors import CaptionerClosed, TransportError, VerifierTimeout
 from ugsd_sdk.settings.config import Settings, VerifierSettings
-from ugsd_sdk.transport.memory import MemoryTransport
 from ugsd_sdk.users.models import Models
 
 from tests.doubles.reasons import why_of
+from tests.doubles.silent_transport import SilentTransport
+from tests.doubles.waiting_drafters import LoadingDrafter
 
 Voice = NDArray[np.float32]
 New = Callable[..., Captioner]
 CLOSE_S = 3.0
 PATIENT = Settings(verifier=VerifierSettings(deadline_s=30, caption_deadline_s=30))
-
-
-class Silent(MemoryTransport):
-    """Connects if ``connects``, and then waits for as long as it is told to, or is closed."""
-
-    def __init__(self, real: MemoryTransport, *, connects: bool) -> None:
-        super().__init__(real._peer)
-        self._connects = connects
-        self._closed = threading.Event()
-        self.waiting = threading.Event()
-
-    def connect(self, timeout_s: float) -> None:
-        super().connect(timeout_s)
-        if not self._connects:
-            self.wait(timeout_s)
-
-    def receive(self, timeout_s: float) -> bytes:
-        if not self._answers and timeout_s:
-            self.wait(timeout_s)
-        return super().receive(timeout_s)
-
-    def wait(self, timeout_s: float) -> None:
-        self.waiting.set()
-        if self._closed.wait(timeout_s):
-            raise VerifierUnreachable("closed")
-
-    def close(self) -> None:
-        super().close()
-        self._closed.set()
 
 
 def closes_in_time(captioner: Captioner) -> None:
@@ -66,7 +38,7 @@ def closes_in_time(captioner: Captioner) -> None:
 
 def test_close_ends_waits_of_other_threads(new_captioner: New, fake: Any, voice: Voice) -> None:
     fake.answer = lambda block: None
-    transport = Silent(fake.transport(), connects=True)
+    transport = SilentTransport(fake.transport())
     captioner = new_captioner(verifier=lambda: transport, config=PATIENT)
     captioner.wait_until_connected(10)
     transport.waiting.clear()
@@ -82,7 +54,7 @@ def test_close_ends_waits_of_other_threads(new_captioner: New, fake: Any, voice:
 
 
 def test_close_ends_a_waiting_connect(new_captioner: New, fake: Any) -> None:
-    transport = Silent(fake.transport(), connects=False)
+    transport = SilentTransport(fake.transport(), connects=False)
     captioner = new_captioner(verifier=lambda: transport, config=PATIENT)
     failures: list[Exception] = []
 
@@ -131,7 +103,7 @@ def test_connect_timeout_includes_other_threads(
     new_captioner: New, fake: Any, voice: Voice
 ) -> None:
     fake.answer = lambda block: None
-    transport = Silent(fake.transport(), connects=True)
+    transport = SilentTransport(fake.transport())
     one = PATIENT.verifier.model_copy(update={"connections_per_user": 1})
     captioner = new_captioner(verifier=lambda: transport, config=Settings(verifier=one))
     captioner.wait_until_connected(10)
@@ -148,19 +120,13 @@ def test_connect_timeout_includes_other_threads(
 
 
 def test_close_during_loading_leaves_nothing_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
-    within, go_on = threading.Event(), threading.Event()
-    closed = []
-
-    class Slow(ScriptedDrafter):
-        def load(self) -> None:
-            within.set()
-            go_on.wait(20)
-
-    captioner = Captioner(Slow())
+    closed: list[str] = []
+    drafter = LoadingDrafter()
+    captioner = Captioner(drafter)
     monkeypatch.setattr(Models, "close", lambda self: closed.append("models"))
     loading = threading.Thread(target=captioner.load, daemon=True)
     loading.start()
-    assert within.wait(10)
+    assert drafter.within.wait(10)
     begun, close = threading.Event(), captioner._close
 
     def closes() -> None:
@@ -171,7 +137,7 @@ def test_close_during_loading_leaves_nothing_loaded(monkeypatch: pytest.MonkeyPa
     closing = threading.Thread(target=captioner.close, daemon=True)
     closing.start()
     assert begun.wait(10)
-    go_on.set()
+    drafter.go_on.set()
     loading.join(10)
     closing.join(10)
     assert captioner._loaded is None

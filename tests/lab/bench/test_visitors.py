@@ -39,7 +39,7 @@ def attacked() -> dict[str, list[Finding]]:
     )
 
 
-def test_no_state_is_sent_before_the_choice_allows_it(captioned: list[PlaceRow]) -> None:
+def test_each_choice_delays_the_first_state(captioned: list[PlaceRow]) -> None:
     sent = {row.choice: row.sent for row in captioned}
     assert set(sent) == {choice.name for choice in CHOICES}
     for choice in CHOICES:

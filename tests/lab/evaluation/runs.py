@@ -13,7 +13,7 @@ from ugsd_lab.evaluation.baselines import sample
 from ugsd_lab.training.profiles import MIN_ENROLMENT, in_recording_order
 from ugsd_lab.training.starter import STARTER_DRAFTER, load_norms
 
-SCORED = 12
+SCORED = 9
 """Clips of each speaker that are scored."""
 
 

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import cbor2
 import pytest
-from ugsd_privacy.audit import verify
 from ugsd_privacy.audit.bodies import Epoch, plain_body
 from ugsd_privacy.audit.records import (
     RECORD_VERSION,
@@ -25,7 +24,6 @@ from ugsd_privacy.errors import LedgerCorrupt, LogTampered
 from ugsd_privacy.keys.log import LogKey
 from ugsd_privacy.keys.owner import OwnerKey
 from ugsd_privacy.ledger import Uptime
-from ugsd_privacy.ledger.views import MAX_CHECKPOINTS
 from ugsd_privacy.tlog.merkle import extend_frontier, leaf_hash
 
 LEAVES = 7
@@ -437,31 +435,6 @@ def test_progress_is_reported(logged) -> None:
     calls: list[tuple[int, int]] = []
     verify_log(logged.ledger, logged.log_key.public, progress=lambda *done: calls.append(done))
     assert calls == [(0, LEAVES)]
-
-
-def test_only_latest_checkpoints_are_stored(world) -> None:
-    egress = world.egress()
-    for _ in range(MAX_CHECKPOINTS + 9):
-        egress.reset(["hour"])
-        egress.checkpoint()
-    with world.ledger.reading() as view:
-        sizes = [size for size, _ in view.checkpoints()]
-        assert sizes == list(range(10, 10 + MAX_CHECKPOINTS))
-        assert view.last_checkpoint() == view.checkpoints()[-1]
-    assert world.verified().checkpoints == MAX_CHECKPOINTS
-
-
-def test_checkpoint_does_not_read_every_leaf(world, monkeypatch) -> None:
-    """So a ledger with a checkpoint per caption is verified in linear time."""
-    egress = world.egress()
-    for _ in range(6):
-        egress.reset(["hour"])
-        egress.checkpoint()
-    calculated: list[int] = []
-    roots = verify.frontier_root
-    monkeypatch.setattr(verify, "frontier_root", lambda f: calculated.append(len(f)) or roots(f))
-    assert world.verified().size == 6
-    assert len(calculated) == 6 + 1, "one for each checkpoint, and the last one"
 
 
 BOMB = b"\x9a" + (20_000_000).to_bytes(4, "big") + b"\xa0" * 20_000_000

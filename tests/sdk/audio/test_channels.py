@@ -62,7 +62,7 @@ def test_a_silent_channel_is_left_out() -> None:
     assert reader.joined.shape[1] == 2  # type: ignore[attr-defined]
 
 
-def test_a_short_answer_does_not_make_a_channel_silent() -> None:
+def test_channel_of_one_short_answer_is_read() -> None:
     answer = np.zeros_like(noise(0))
     answer[:1600] = 0.05
     answer[::2] *= -1

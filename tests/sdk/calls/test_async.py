@@ -25,32 +25,13 @@ from ugsd_sdk.errors import (
     ModelError,
 )
 
+from tests.doubles.waiting_drafters import HeldDrafter, MeetingDrafter
+
 Voice = NDArray[np.float32]
 SOON_S = 2.0
-LONG_S = 30.0
 
 
-class Slow(ScriptedDrafter):
-    """Encodes until it is told to go on, and looks whether its call has ended."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.within, self.go_on = threading.Event(), threading.Event()
-        self.errors: list[BaseException] = []
-
-    def encode(self, *arguments: Any) -> Any:
-        from ugsd_sdk.calls.call import current_call
-
-        self.within.set()
-        try:
-            any(map(self.go_on.wait, current_call().slices(LONG_S)))
-        except BaseException as error:
-            self.errors.append(error)
-            raise
-        return super().encode(*arguments)
-
-
-async def is_within(drafter: Slow) -> None:
+async def is_within(drafter: HeldDrafter) -> None:
     assert await asyncio.to_thread(drafter.within.wait, 10)
 
 
@@ -86,7 +67,7 @@ def test_errors_are_those_of_the_plain_call(voice: Voice) -> None:
 
 
 def test_timeout_of_asyncio_cancels_the_caption(voice: Voice) -> None:
-    drafter = Slow()
+    drafter = HeldDrafter()
 
     async def main() -> float:
         captioner = Captioner(drafter)
@@ -101,7 +82,7 @@ def test_timeout_of_asyncio_cancels_the_caption(voice: Voice) -> None:
 
 
 def test_task_group_cancels_the_other_captions(voice: Voice) -> None:
-    drafter = Slow()
+    drafter = HeldDrafter()
 
     async def fail() -> None:
         await is_within(drafter)
@@ -121,7 +102,7 @@ def test_task_group_cancels_the_other_captions(voice: Voice) -> None:
 
 
 def test_cancelling_twice_still_ends_in_order(voice: Voice) -> None:
-    drafter = Slow()
+    drafter = HeldDrafter()
 
     async def main() -> None:
         captioner = Captioner(drafter)
@@ -138,7 +119,7 @@ def test_cancelling_twice_still_ends_in_order(voice: Voice) -> None:
 
 
 def test_waiting_captions_are_cancelled_unbegun(voice: Voice) -> None:
-    drafter = Slow()
+    drafter = HeldDrafter()
 
     async def main() -> None:
         captioner = Captioner(drafter)
@@ -158,15 +139,8 @@ def test_waiting_captions_are_cancelled_unbegun(voice: Voice) -> None:
 
 
 def test_captions_run_side_by_side(voice: Voice) -> None:
-    barrier = threading.Barrier(4)
-
-    class Meeting(ScriptedDrafter):
-        def encode(self, *arguments: Any) -> Any:
-            barrier.wait(10)
-            return super().encode(*arguments)
-
     async def main() -> list[Any]:
-        async with Captioner(Meeting()) as captioner:
+        async with Captioner(MeetingDrafter(4)) as captioner:
             return await asyncio.gather(*(captioner.acaption(voice, 16_000) for _ in range(4)))
 
     assert len({caption.text for caption in asyncio.run(main())}) == 1
@@ -192,7 +166,7 @@ def test_one_captioner_serves_many_loops(voice: Voice) -> None:
 
 
 def test_closed_loop_leaves_no_error(voice: Voice, capsys: pytest.CaptureFixture[str]) -> None:
-    drafter = Slow()
+    drafter = HeldDrafter()
     captioner = Captioner(drafter)
     loop = asyncio.new_event_loop()
     task = loop.create_task(captioner.acaption(voice, 16_000))
@@ -207,7 +181,7 @@ def test_closed_loop_leaves_no_error(voice: Voice, capsys: pytest.CaptureFixture
 
 
 def test_closing_ends_captions_of_coroutines(voice: Voice) -> None:
-    drafter = Slow()
+    drafter = HeldDrafter()
 
     async def main() -> float:
         captioner = Captioner(drafter)
@@ -316,7 +290,7 @@ def test_error_of_the_source_comes_after_its_clips(voice: Voice) -> None:
 
 
 def test_cancelling_many_ends_all_calls(voice: Voice) -> None:
-    drafter = Slow()
+    drafter = HeldDrafter()
 
     async def main() -> None:
         captioner = Captioner(drafter)

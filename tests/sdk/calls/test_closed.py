@@ -16,14 +16,18 @@ from numpy.typing import NDArray
 from ugsd_sdk.calls.call import current_call
 from ugsd_sdk.captioner import Captioner
 from ugsd_sdk.drafter.scripted import ScriptedDrafter
-from ugsd_sdk.errors import CaptionerClosed, VerifierTimeout, VerifierUnreachable
+from ugsd_sdk.errors import CaptionerClosed
 from ugsd_sdk.pipeline import CaptionOptions
 from ugsd_sdk.settings.config import Settings, VerifierSettings
 from ugsd_sdk.transport.memory import MemoryTransport
 
+from tests.doubles.silent_transport import SilentTransport
+from tests.doubles.waiting_drafters import LoadingDrafter
+
 Voice = NDArray[np.float32]
 New = Callable[..., Captioner]
-CLOSE_S = 3.0
+CLOSE_S = 6.0
+"""More than the 2.5 s that closing may wait, and far less than any of the waits it ends."""
 PATIENT = Settings(verifier=VerifierSettings(deadline_s=30, caption_deadline_s=30))
 ENDS = {"close", "aclose"}
 GIVEN: dict[str, tuple[Any, ...]] = {
@@ -139,35 +143,22 @@ class Callers:
         assert len(self.errors) == len(self._threads)
 
 
-class Silent(MemoryTransport):
-    """Answers no block until it is closed."""
-
-    def __init__(self, real: MemoryTransport) -> None:
-        super().__init__(real._peer)
-        self.closed = threading.Event()
-
-    def receive(self, timeout_s: float) -> bytes:
-        if not self._answers and timeout_s:
-            if self.closed.wait(timeout_s):
-                raise VerifierUnreachable("closed")
-            raise VerifierTimeout("no answer")
-        return super().receive(timeout_s)
-
-    def close(self) -> None:
-        super().close()
-        self.closed.set()
-
-
 @pytest.mark.parametrize("is_silent", [True, False])
 def test_callers_in_flight_end_in_time(
     new_captioner: New, fake: Any, voice: Voice, is_silent: bool
 ) -> None:
     if is_silent:
         fake.answer = lambda block: None
-    transport = Silent if is_silent else lambda real: real
-    captioner = new_captioner(verifier=lambda: transport(fake.transport()), config=PATIENT)
+    waiting = threading.Event()
+
+    def transport() -> MemoryTransport:
+        real = fake.transport()
+        return SilentTransport(real, waiting=waiting) if is_silent else real
+
+    captioner = new_captioner(verifier=transport, config=PATIENT)
     callers = Callers(captioner, voice, 12)
-    time.sleep(0.5)
+    while not (waiting.is_set() if is_silent else callers.captions):
+        time.sleep(0.001)
     started_s = time.monotonic()
     captioner.close()
     assert time.monotonic() - started_s < CLOSE_S
@@ -197,19 +188,13 @@ def test_long_work_has_some_time_to_finish(voice: Voice) -> None:
 
 
 def test_loading_that_began_after_closing_is_undone(voice: Voice) -> None:
-    within, go_on = threading.Event(), threading.Event()
-
-    class Slow(ScriptedDrafter):
-        def load(self) -> None:
-            within.set()
-            go_on.wait(20)
-
-    captioner = Captioner(Slow())
+    drafter = LoadingDrafter()
+    captioner = Captioner(drafter)
     callers = Callers(captioner, voice, 3)
-    assert within.wait(10)
+    assert drafter.within.wait(10)
     closing = threading.Thread(target=captioner.close)
     closing.start()
-    go_on.set()
+    drafter.go_on.set()
     closing.join(10)
     callers.end()
     assert captioner._loaded is None

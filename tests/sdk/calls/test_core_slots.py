@@ -146,5 +146,12 @@ def test_forked_child_begins_with_free_slots() -> None:
     assert result() == "used"
 
 
-def test_process_has_a_core() -> None:
-    assert 1 <= usable_cores() <= (os.cpu_count() or 1)
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="no affinity here")
+def test_only_cores_of_the_process_count() -> None:
+    every = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {min(every)})
+    try:
+        assert usable_cores() == 1
+    finally:
+        os.sched_setaffinity(0, every)
+    assert usable_cores() == len(every)

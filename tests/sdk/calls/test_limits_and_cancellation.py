@@ -24,14 +24,13 @@ from ugsd_sdk.errors import (
     CaptionerClosed,
     CaptionTimeout,
     UnreadableAudio,
-    VerifierTimeout,
-    VerifierUnreachable,
 )
 from ugsd_sdk.pipeline import CaptionOptions
 from ugsd_sdk.settings.config import Settings, VerifierSettings
-from ugsd_sdk.transport.memory import MemoryTransport
 
 from tests.doubles.lock_holder import Hold
+from tests.doubles.silent_transport import SilentTransport
+from tests.doubles.waiting_drafters import HeldDrafter
 
 Voice = NDArray[np.float32]
 New = Callable[..., Captioner]
@@ -39,26 +38,6 @@ SOON_S = 2.0
 """Far more than a call takes to end, and far less than anything that it would wait for."""
 LONG_S = 30.0
 PATIENT = Settings(verifier=VerifierSettings(deadline_s=LONG_S, caption_deadline_s=LONG_S))
-
-
-class Silent(MemoryTransport):
-    """Answers no block, and says when somebody waits for one."""
-
-    def __init__(self, real: MemoryTransport) -> None:
-        super().__init__(real._peer)
-        self.closed, self.waited_for = threading.Event(), threading.Event()
-
-    def receive(self, timeout_s: float) -> bytes:
-        if not self._answers and timeout_s:
-            self.waited_for.set()
-            if self.closed.wait(timeout_s):
-                raise VerifierUnreachable("closed")
-            raise VerifierTimeout("no answer")
-        return super().receive(timeout_s)
-
-    def close(self) -> None:
-        super().close()
-        self.closed.set()
 
 
 class Running:
@@ -101,12 +80,12 @@ def soon() -> Iterator[None]:
 
 def test_waiting_for_a_verdict_is_cancelled(new_captioner: New, fake: Any, voice: Voice) -> None:
     fake.answer = lambda block: None
-    transport = Silent(fake.transport())
+    transport = SilentTransport(fake.transport())
     with new_captioner(verifier=lambda: transport, config=PATIENT) as captioner:
         captioner.wait_until_connected()
-        transport.waited_for.clear()
+        transport.waiting.clear()
         running = Running(captioner, voice, 16_000)
-        assert transport.waited_for.wait(10)
+        assert transport.waiting.wait(10)
         assert isinstance(running.cancelled(), CaptionCancelled)
 
 
@@ -114,7 +93,7 @@ def test_time_limit_gives_up_the_verifier_first(
     new_captioner: New, fake: Any, voice: Voice
 ) -> None:
     fake.answer = lambda block: None
-    transport = Silent(fake.transport())
+    transport = SilentTransport(fake.transport())
     with new_captioner(verifier=lambda: transport, config=PATIENT) as captioner:
         captioner.wait_until_connected()
         with soon():
@@ -133,24 +112,21 @@ def test_nothing_is_sent_without_time_left(new_captioner: New, fake: Any, voice:
     assert fake.blocks == []
 
 
-def test_connecting_is_waited_for_no_longer(new_captioner: New, fake: Any, voice: Voice) -> None:
-    class Connecting(Silent):
-        def connect(self, timeout_s: float) -> None:
-            self.receive(timeout_s)
-
+def test_connecting_is_waiting_no_longer(new_captioner: New, fake: Any, voice: Voice) -> None:
     config = Settings(
         verifier=VerifierSettings(
             deadline_s=LONG_S, caption_deadline_s=LONG_S, connect_timeout_s=LONG_S
         )
     )
-    captioner = new_captioner(verifier=lambda: Connecting(fake.transport()), config=config)
+    transport = SilentTransport(fake.transport(), connects=False)
+    captioner = new_captioner(verifier=lambda: transport, config=config)
     running = Running(captioner, voice, 16_000)
     assert isinstance(running.cancelled(), CaptionCancelled)
     captioner.close()
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no process is stopped there")
-def test_held_ledger_is_waited_for_no_longer(
+def test_held_ledger_is_waiting_no_longer(
     new_captioner: New, voice: Voice, tmp_path: Path, hold: Hold
 ) -> None:
     captioner = new_captioner(config=PATIENT)
@@ -161,23 +137,16 @@ def test_held_ledger_is_waited_for_no_longer(
     captioner.close()
 
 
-def test_turn_of_a_user_is_waited_for_no_longer(voice: Voice) -> None:
-    within, go_on = threading.Event(), threading.Event()
-
-    class Slow(ScriptedDrafter):
-        def encode(self, *arguments: Any) -> Any:
-            within.set()
-            go_on.wait(LONG_S)
-            return super().encode(*arguments)
-
-    captioner = Captioner(Slow(profiles=True), user="ada")
+def test_turn_of_a_user_is_waiting_no_longer(voice: Voice) -> None:
+    drafter = HeldDrafter(profiles=True)
+    captioner = Captioner(drafter, user="ada")
     first = Running(captioner, voice, 16_000)
-    assert within.wait(10)
+    assert drafter.within.wait(10)
     second = Running(captioner, voice, 16_000)
     assert isinstance(second.cancelled(), CaptionCancelled)
     with soon(), pytest.raises(CaptionTimeout):
         captioner.caption(voice, 16_000, timeout_s=0.1)
-    go_on.set()
+    drafter.go_on.set()
     assert first.ended() is None
     captioner.close()
 

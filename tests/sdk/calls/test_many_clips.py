@@ -24,6 +24,8 @@ from ugsd_sdk.errors import (
     ModelError,
 )
 
+from tests.doubles.waiting_drafters import MeetingDrafter
+
 Voice = NDArray[np.float32]
 LONG_S = 30.0
 
@@ -79,14 +81,7 @@ def test_progress_is_reported_with_the_total(captioner: Captioner, voice: Voice)
 
 
 def test_clips_are_captioned_side_by_side(voice: Voice) -> None:
-    barrier = threading.Barrier(3)
-
-    class Meeting(ScriptedDrafter):
-        def encode(self, *arguments: Any) -> Any:
-            barrier.wait(10)
-            return super().encode(*arguments)
-
-    with Captioner(Meeting()) as captioner:
+    with Captioner(MeetingDrafter(3)) as captioner:
         assert len(list(captioner.caption_many([voice] * 3, 16_000, workers=3))) == 3
 
 

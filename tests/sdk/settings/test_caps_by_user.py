@@ -36,7 +36,7 @@ def file(tmp_path: Path) -> Path:
     return tmp_path / "ugsd.toml"
 
 
-def test_caps_of_a_recording_come_from_file_and_environment(
+def test_file_and_environment_cap_a_recording(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     file = tmp_path / "settings.toml"

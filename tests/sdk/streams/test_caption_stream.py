@@ -150,7 +150,7 @@ def test_utterance_before_an_error_is_captioned(
     assert error in {raised.value, raised.value.__cause__}
 
 
-def test_chunk_of_nan_ends_the_stream_after_its_utterance() -> None:
+def test_nan_ends_the_stream_after_its_utterance() -> None:
     stream = stream_of([UTTERANCE[:20_000], np.full(100, np.nan)])
 
     assert spans([next(stream), next(stream)]) == [(0.5, 1.2)]

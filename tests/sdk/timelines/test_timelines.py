@@ -127,7 +127,7 @@ def test_profiles_must_name_their_channel(captioner: Captioner) -> None:
         captioner.timeline(call_of(1), 16_000, profile={"agent": Profile()})
 
 
-def test_a_named_user_has_the_profile_of_one_channel(captioner: Captioner) -> None:
+def test_named_user_speaks_on_one_channel(captioner: Captioner) -> None:
     captioner.timeline(call_of(TURNS)[:, 0], 16_000, user="ada")
     learned = captioner.profile_of("ada")
     assert learned is not None
@@ -173,8 +173,10 @@ def test_json_loses_nothing(call: Timeline) -> None:
 def test_every_suffix_is_written_and_no_other(call: Timeline, tmp_path: Path) -> None:
     for suffix in SUFFIXES:
         call.write(tmp_path / f"call{suffix}")
-        assert (tmp_path / f"call{suffix}").stat().st_size > 100
     assert Timeline.from_json((tmp_path / "call.json").read_bytes()) == call
+    assert ET.parse(tmp_path / "call.svg").getroot().tag.endswith("svg")
+    assert (tmp_path / "call.png").read_bytes().startswith(b"\x89PNG")
+    assert (tmp_path / "call.srt").read_text().count(" --> ") == 2 * TURNS
     assert (tmp_path / "call.vtt").read_text().count("<v left>") == TURNS
     lines = (tmp_path / "call.jsonl").read_text().splitlines()
     assert [json.loads(line)["channel"] for line in lines] == ["left", "right"] * TURNS

@@ -70,7 +70,7 @@ def test_missing_measures_are_no_change() -> None:
     assert change_points(values) == []
 
 
-def test_a_change_too_small_to_notice_is_not_stated() -> None:
+def test_unnoticeable_changes_are_not_stated() -> None:
     count = 200
     rng = np.random.default_rng(5)
     pitch = rng.normal(5, 0.2, count) + np.where(np.arange(count) < 100, 0, 0.5)

@@ -20,6 +20,7 @@ from ugsd_sdk.settings.config import Settings
 from ugsd_sdk.users.user_pipelines import UserPipelines
 
 from tests.doubles.reasons import why_of
+from tests.doubles.waiting_drafters import MeetingDrafter
 
 Voice = NDArray[np.float32]
 New = Callable[..., Captioner]
@@ -85,26 +86,14 @@ def test_forgotten_user_begins_again(voice: Voice) -> None:
         captioner.forget_user("nobody")
 
 
-class Meeting(ScriptedDrafter):
-    """Encodes only while two threads do."""
-
-    def __init__(self) -> None:
-        super().__init__(seed=3)
-        self.both = threading.Barrier(2, timeout=10)
-
-    def encode(self, *arguments: Any) -> Any:
-        self.both.wait()
-        return super().encode(*arguments)
-
-
 def test_captions_of_unnamed_people_are_made_at_once(voice: Voice) -> None:
-    with Captioner(Meeting()) as captioner, ThreadPoolExecutor(2) as threads:
+    with Captioner(MeetingDrafter(2)) as captioner, ThreadPoolExecutor(2) as threads:
         both = [threads.submit(captioner.caption, voice, 16_000) for _ in range(2)]
         assert len({caption.result(20).text for caption in both}) == 1
 
 
 def test_captions_of_two_users_are_made_at_once(voice: Voice) -> None:
-    with Captioner(Meeting()) as captioner, ThreadPoolExecutor(2) as threads:
+    with Captioner(MeetingDrafter(2)) as captioner, ThreadPoolExecutor(2) as threads:
         both = [threads.submit(captioner.caption, voice, 16_000, user=u) for u in ("ada", "ben")]
         assert all(caption.result(20).text for caption in both)
 
