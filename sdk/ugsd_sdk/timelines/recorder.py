@@ -18,7 +18,13 @@ from ugsd_sdk.errors import CheckpointError, ConfigError
 from ugsd_sdk.pipeline import UtteranceCaptioner
 from ugsd_sdk.profile.profile import Profile
 from ugsd_sdk.profile.user_profile import UserProfile
-from ugsd_sdk.speech.segmenter import Segmenter, SegmenterEvent, SpeechSegment, WindowDetector
+from ugsd_sdk.speech.segmenter import (
+    RECORDING_WINDOWS_PER_CALL,
+    Segmenter,
+    SegmenterEvent,
+    SpeechSegment,
+    WindowDetector,
+)
 from ugsd_sdk.timelines.assembly import RecordedChannel, assembled
 from ugsd_sdk.timelines.channel_profile import ChannelProfile
 from ugsd_sdk.timelines.checkpoint import Checkpoint, CheckpointEntry, CheckpointHeader
@@ -34,7 +40,6 @@ Channels: TypeAlias = ChannelLayout | str | Sequence[str]
 """``"apart"``, ``"together"``, or the names of the channels, which are then read apart."""
 ProgressCallback: TypeAlias = Callable[[float, float | None], None]
 """Takes the seconds that are done, and all seconds, if they are known."""
-_WINDOWS_PER_CALL = 64
 
 
 def make_timeline(
@@ -138,7 +143,7 @@ class _ChannelRecorder:
         self._checkpoint = checkpoint
         entries = [] if checkpoint is None else checkpoint.entries
         self._known = iter([one for one in entries if one.channel == number])
-        self._segmenter = Segmenter(detector, windows_per_call=_WINDOWS_PER_CALL)
+        self._segmenter = Segmenter(detector, windows_per_call=RECORDING_WINDOWS_PER_CALL)
 
     def push(self, samples: Float32) -> None:
         self._take(self._segmenter.push(samples))
