@@ -26,8 +26,10 @@ def normal_user(name: str) -> str:
 
     Surrounding spaces are removed, and runs of spaces become one. Raises :class:`UserNameRefused`
     for a name that is blank or too long, or has an invisible character: controls, joiners,
-    direction marks, and unassigned and private-use characters.
+    direction marks, and unassigned and private-use characters, and for what is not text.
     """
+    if not isinstance(name, str):
+        raise UserNameRefused(f"the name is no text, but {type(name).__name__}: pass it as text")
     if len(name) > _MOST_GIVEN:
         raise UserNameRefused(_TOO_LONG)
     plain = " ".join(part for part in _folded(name.strip()).strip().split(" ") if part)

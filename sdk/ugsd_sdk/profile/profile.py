@@ -14,7 +14,7 @@ from ugsd_privacy.files.atomic_files import write_atomically
 from ugsd_privacy.files.file_owners import remedy_of
 from ugsd_privacy.forks import call_in_children
 
-from ugsd_sdk.errors import ProfileError
+from ugsd_sdk.errors import ProfileError, WrongType
 from ugsd_sdk.profile.matching import DEFAULT_ENROLMENT, Enrolment, ProfileChange, profile_after
 from ugsd_sdk.profile.profile_file import read_profile
 from ugsd_sdk.profile.profile_format import (
@@ -32,6 +32,7 @@ from ugsd_sdk.profile.set_aside import (
 )
 from ugsd_sdk.profile.speaker_profile import EMPTY_PROFILE, ClipVoice, SpeakerProfile
 from ugsd_sdk.profile.utterance import Utterance
+from ugsd_sdk.settings.user_paths import path_text
 
 __all__ = ["Profile"]
 
@@ -77,7 +78,7 @@ class Profile:
         :class:`ProfileError` if the file is missing, damaged, or belongs to another user of the
         machine.
         """
-        profile, file = cls(), Path(path)
+        profile, file = cls(), _file(path)
         profile._path = file
         try:
             profile._stored = read_profile(file)
@@ -140,7 +141,7 @@ class Profile:
         :class:`ProfileError`.
         """
         with self._lock:
-            file = self._path if path is None else Path(path)
+            file = self._path if path is None else _file(path)
             if file is None:
                 raise ProfileError("the profile has no file yet: give save() a path")
             try:
@@ -298,3 +299,10 @@ class Profile:
     def _begin_in_child(self) -> None:
         self._lock, self.turn = Lock(), Lock()  # a thread of the parent may have held the others
         self._previous = None
+
+
+def _file(path: object) -> Path:
+    text = path_text("path", path)
+    if text is None:
+        raise WrongType("path must be text or a path, not None")
+    return Path(text)

@@ -36,7 +36,8 @@ def expanded(path: Path, setting: str) -> Path:
 
 def path_text(name: str, path: object) -> str | None:
     """Return the text of the argument ``name``, a path or nothing. Raises :class:`WrongType` for
-    anything else, and :class:`ConfigError` for empty text, which would be the current folder."""
+    anything else, and :class:`ConfigError` for empty text, which would be the current folder,
+    and for text that no path has."""
     if path is None:
         return None
     try:
@@ -47,4 +48,6 @@ def path_text(name: str, path: object) -> str | None:
         raise WrongType(f"{name} must be text or a path, not {type(path).__name__}")
     if not text.strip():
         raise ConfigError(f"{name} is empty: give a path, or leave it out")
+    if "\0" in text:
+        raise ConfigError(f"{name} has a null character: remove it")
     return text

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain, islice
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,6 +33,7 @@ _RECENT_SAMPLES = round((MAX_SEGMENT_S + 4) * SAMPLE_RATE)
 """Samples before a piece in which the speech that ends in it may have begun."""
 
 
+@runtime_checkable
 class SpeechDetector(Protocol):
     """Finds speech in recordings.
 

@@ -14,8 +14,8 @@ from ugsd_sdk.audio.samples import Clip
 from ugsd_sdk.audio.segments import Float32
 from ugsd_sdk.calls.call import Call
 from ugsd_sdk.caption import Caption, escaped_path
-from ugsd_sdk.errors import CheckpointError, ConfigError
-from ugsd_sdk.pipeline import UtteranceCaptioner
+from ugsd_sdk.caption.options import UtteranceCaptioner
+from ugsd_sdk.errors import CheckpointError, ConfigError, WrongType
 from ugsd_sdk.profile.profile import Profile
 from ugsd_sdk.profile.user_profile import UserProfile
 from ugsd_sdk.speech.segmenter import (
@@ -209,7 +209,7 @@ def _layout_of(channels: Channels) -> tuple[ChannelLayout, tuple[str, ...]]:
                 f'channels must be "apart", "together" or names such as ("agent", "customer"), '
                 f"not {channels!r}"
             ) from None
-    names = tuple(channels)
+    names = tuple(channels) if isinstance(channels, Sequence) else ()
     if not names or len({*names}) < len(names) or not all(
         isinstance(name, str) and name.strip() and "," not in name for name in names
     ):  # fmt: skip
@@ -260,7 +260,14 @@ def _profiles_of(
                 f"{{{labels[0]!r}: profile}}"
             )
         return [ChannelProfile(given)]
+    if not (given is None or isinstance(given, Mapping)):
+        raise WrongType(
+            f"profile must be a Profile, or one for each channel's name, not {type(given).__name__}"
+        )
     by_label = dict(given or {})
+    for one in by_label.values():
+        if not isinstance(one, Profile):
+            raise WrongType(f"profile must have Profile values, not {type(one).__name__}")
     unknown = [label for label in by_label if label not in labels]
     if unknown and not (reader.silent or reader.is_same):
         raise ConfigError(

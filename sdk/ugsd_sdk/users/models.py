@@ -47,6 +47,11 @@ class Models:
         """Load nothing yet. Raises :class:`ConfigError` for what cannot be a drafter."""
         self._own = ExitStack()
         self.drafter, self._predictor_file = self._drafter_of(drafter)
+        if detector is not None and not isinstance(detector, SpeechDetector):
+            raise WrongType(
+                "detector must have the methods load(), find() and close(), which "
+                f"{type(detector).__name__} lacks"
+            )
         self.detector = detector if detector is not None else self._new_detector()
         self.meter = meter or ProsodyMeter
         self._given_uncertainty = uncertainty
