@@ -16,20 +16,26 @@ from typing import TYPE_CHECKING, Any, NoReturn, Self, Unpack
 from ugsd_privacy.forks import call_in_children, forks_wait, keep_for_good
 from ugsd_privacy.user_names import normal_user
 
-from ugsd_sdk.arguments import path_text
+from ugsd_sdk.arguments import path_text, require_callable
 from ugsd_sdk.attributes.length import CaptionLength
 from ugsd_sdk.audio.samples import Clip
-from ugsd_sdk.calls.call import Call
+from ugsd_sdk.calls.call import Call, checked_seconds
 from ugsd_sdk.calls.events import CallEvent
 from ugsd_sdk.caption import Caption
+from ugsd_sdk.caption.options import CaptionOptions, UtteranceCaptioner
 from ugsd_sdk.captioner_calls import CaptionerCalls, finished_event
+from ugsd_sdk.captioner_keywords import (
+    check_keywords,
+    check_user,
+    explicit_keywords,
+)
 from ugsd_sdk.concurrency.background import BackgroundWork
 from ugsd_sdk.decoding.policy import Policy
 from ugsd_sdk.decoding.uncertainty import Uncertainty
 from ugsd_sdk.drafter import Drafter
 from ugsd_sdk.drafter.bundle import STARTER
 from ugsd_sdk.errors import CaptionerClosed, WrongType
-from ugsd_sdk.pipeline import CaptionOptions, CaptionPipeline, UtteranceCaptioner
+from ugsd_sdk.pipeline import CaptionPipeline
 from ugsd_sdk.profile.profile import Profile
 from ugsd_sdk.settings.config import Settings
 from ugsd_sdk.speech.reader import Meter, SpeechDetector
@@ -114,6 +120,7 @@ class Captioner(CaptionerCalls):
         on_event: Callable[[CallEvent], object] | None = None,
     ) -> None:
         super().__init__(on_event)
+        require_callable("meter", meter)
         if not (verifier is None or isinstance(verifier, str) or callable(verifier)):
             raise WrongType(
                 "verifier must be text, or a function that returns a transport, not "
@@ -174,6 +181,7 @@ class Captioner(CaptionerCalls):
         a ``PrivacyError`` of ``ugsd_privacy`` if budget or ledger forbid connecting; captions can
         be made anyway. Returns at once without a verifier.
         """
+        timeout_s = checked_seconds(timeout_s)
         links = self._pipeline(user).links
         if links is not None:
             links.wait_until_connected(max(timeout_s, 0))
@@ -193,6 +201,7 @@ class Captioner(CaptionerCalls):
         if loaded is not None:
             loaded.pipelines.forget(normal_user(user))
 
+    @explicit_keywords
     def caption(
         self,
         clip: Clip,
@@ -281,12 +290,15 @@ class Captioner(CaptionerCalls):
         from ugsd_sdk.streams import utterance_captions as streams  # noqa: PLC0415  # heavy
 
         self._calls.require_open()
+        check_keywords(keywords, streams.StreamKeywords.__annotations__)
+        check_user(keywords.get("user"))
         options, streaming = streams.checked(keywords)
         caption = self._utterance_captioner(keywords.get("user"), options)
         return lambda: streams.UtteranceCaptions(
             self._load().models.detector, caption, streaming, new_call=lambda: self._new_call(None)
         )
 
+    @explicit_keywords
     def timeline(
         self,
         recording: Clip,
@@ -339,6 +351,8 @@ class Captioner(CaptionerCalls):
         from ugsd_sdk.timelines.recorder import TimelineMaker  # noqa: PLC0415  # heavy
         from ugsd_sdk.timelines.settings_identity import settings_identity  # noqa: PLC0415
 
+        require_callable("on_progress", options.get("on_progress"))
+        options["checkpoint"] = path_text("checkpoint", options.get("checkpoint"))
         shared = CaptionOptions.checked(None, length, seed)
         with self._calls.including(call):
             pipeline = self._pipeline(user)

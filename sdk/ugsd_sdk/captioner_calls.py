@@ -9,7 +9,7 @@ from concurrent.futures import Future
 from contextlib import aclosing
 from contextvars import copy_context
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self, TypedDict, TypeVar, Unpack
+from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack
 from weakref import WeakSet
 
 from ugsd_sdk.arguments import require_callable
@@ -21,18 +21,22 @@ from ugsd_sdk.calls.events import CallEvent, CaptionFinished, EventListener
 from ugsd_sdk.calls.in_order import ClipJob, ended_in_order
 from ugsd_sdk.calls.open_calls import OpenCalls
 from ugsd_sdk.caption import Caption, escaped_path
+from ugsd_sdk.caption.options import CaptionOptions
 from ugsd_sdk.caption.result import CaptionResult
+from ugsd_sdk.captioner_keywords import (
+    CaptionKeywords,
+    TimelineKeywords,
+    check_keywords,
+    check_user,
+)
 from ugsd_sdk.errors import AudioError, CaptionTimeout, ConfigError, WrongType
-from ugsd_sdk.pipeline import CaptionOptions
 
 if TYPE_CHECKING:
-    from ugsd_sdk.attributes.length import CaptionLength
     from ugsd_sdk.audio.samples import Clip
-    from ugsd_sdk.profile.profile import Profile
     from ugsd_sdk.streams.caption_stream import AsyncCaptionStream, CaptionStream
     from ugsd_sdk.timelines.timeline import Timeline
 
-__all__ = ["CaptionKeywords", "CaptionerCalls", "finished_event"]
+__all__ = ["CaptionerCalls", "finished_event"]
 
 _Result = TypeVar("_Result")
 
@@ -41,16 +45,6 @@ _ASYNC_THREADS = 16
 """Captions of coroutines that are made at once; others wait for them."""
 _CLIPS_PER_WORKER = 2
 """Clips that are read for each thread: one that it works on, and one that it begins next."""
-
-
-class CaptionKeywords(TypedDict, total=False):
-    """The keyword arguments of :meth:`Captioner.caption <ugsd_sdk.Captioner.caption>`."""
-
-    user: str | None
-    profile: Profile | None
-    length: CaptionLength | str | None
-    seed: int | None
-    timeout_s: float | None
 
 
 class CaptionerCalls(ABC):
@@ -164,10 +158,14 @@ class CaptionerCalls(ABC):
         )
 
     async def atimeline(
-        self, recording: Clip, sample_rate: float | None = None, **options: Any
+        self,
+        recording: Clip,
+        sample_rate: float | None = None,
+        **options: Unpack[TimelineKeywords],
     ) -> Timeline:
         """Do what :meth:`timeline` does, on a thread of the captioner. Cancelling the task ends it
         a fraction of a second later; its timeline checkpoint stays."""
+        check_keywords(options, TimelineKeywords.__annotations__)
         call, context = self._new_call(options.pop("timeout_s", None)), copy_context()
         return await _awaited(
             self._threads,
@@ -284,10 +282,9 @@ def _checked(
 ) -> tuple[str | None, CaptionOptions, float | None]:
     """Return the user, the options and the time limit. Raises what :meth:`Captioner.caption`
     does for them."""
+    check_keywords(given, CaptionKeywords.__annotations__)
+    check_user(given.get("user"))
     options = CaptionOptions.checked(given.get("profile"), given.get("length"), given.get("seed"))
-    unknown = given.keys() - CaptionKeywords.__annotations__.keys()
-    if unknown:
-        raise WrongType(f"unexpected keyword argument {min(unknown)!r}")
     return given.get("user"), options, given.get("timeout_s")
 
 

@@ -35,7 +35,7 @@ from ugsd_sdk.caption import (
     Latency,
     escaped_path,
 )
-from ugsd_sdk.caption.options import CaptionOptions, UtteranceCaptioner
+from ugsd_sdk.caption.options import CaptionOptions
 from ugsd_sdk.concurrency.waiting import WaitingTime
 from ugsd_sdk.decoding.block_rules import BlockRules
 from ugsd_sdk.decoding.decoder import Decoder
@@ -63,7 +63,7 @@ if TYPE_CHECKING:
     from ugsd_sdk.decoding.budget_pacing import BudgetPacer
     from ugsd_sdk.home import UserEgress
 
-__all__ = ["CaptionOptions", "CaptionPipeline", "UtteranceCaptioner"]
+__all__ = ["CaptionPipeline"]
 
 _STORING_S = 0.5
 """How long a caption waits to store what it can do without: profile and decisions."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 from ugsd_sdk.caption import Caption
+from ugsd_sdk.caption.options import CaptionOptions
 from ugsd_sdk.captioner import Captioner
-from ugsd_sdk.pipeline import CaptionOptions
 
 __all__ = ["caption_utterance"]
 

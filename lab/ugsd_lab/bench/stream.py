@@ -19,8 +19,8 @@ from time import perf_counter, process_time
 
 import numpy as np
 from numpy.typing import NDArray
+from ugsd_sdk.caption.options import CaptionOptions
 from ugsd_sdk.captioner import Captioner
-from ugsd_sdk.pipeline import CaptionOptions
 from ugsd_sdk.speech.spans import END_PAUSE_S, SAMPLE_RATE
 from ugsd_sdk.speech.voice_activity import VoiceActivityDetector
 from ugsd_sdk.streams.chunks import MonoChunk

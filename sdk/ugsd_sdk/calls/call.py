@@ -26,7 +26,7 @@ from ugsd_sdk.errors import CallEnded, CaptionCancelled, CaptionTimeout, ConfigE
 if TYPE_CHECKING:
     from ugsd_sdk.calls.events import CallEvent
 
-__all__ = ["WAIT_SLICE_S", "Call", "checked", "current_call"]
+__all__ = ["WAIT_SLICE_S", "Call", "checked", "checked_seconds", "current_call"]
 
 _Item = TypeVar("_Item")
 
@@ -43,13 +43,18 @@ class Call:
         timeout_s: float | None = None,
         on_event: Callable[[CallEvent], None] | None = None,
     ) -> None:
-        """``timeout_s`` is the time limit from now on, ``None`` for none; a limit of 0 or less has
-        passed already. ``on_event`` gets the call's events.
+        """``timeout_s`` is the time limit from now on, above 0, ``None`` for none. ``on_event``
+        gets the call's events.
 
-        Raises :class:`TypeError` for a limit that is no number and :class:`ConfigError` for NaN.
+        Raises :class:`WrongType` for a limit that is no number, and :class:`ConfigError` for one
+        that is not above 0.
         """
         if timeout_s is not None:
-            timeout_s = _seconds(timeout_s)
+            timeout_s = checked_seconds(timeout_s)
+            if timeout_s <= 0:
+                raise ConfigError(
+                    f"timeout_s must be above 0 seconds, or None for no limit, not {timeout_s:g}"
+                )
         self.timeout_s = timeout_s
         self._ends_s = math.inf if timeout_s is None else monotonic() + timeout_s
         self._on_event = on_event
@@ -160,7 +165,9 @@ def checked(items: Iterable[_Item]) -> Iterator[_Item]:
         yield item
 
 
-def _seconds(timeout_s: float) -> float:
+def checked_seconds(timeout_s: float) -> float:
+    """Return the argument ``timeout_s``. Raises :class:`WrongType` and :class:`ConfigError` for
+    what is not a number."""
     if isinstance(timeout_s, bool) or not isinstance(timeout_s, (int, float)):
         raise WrongType(f"timeout_s must be a number of seconds, not {type(timeout_s).__name__}")
     try:

@@ -50,7 +50,8 @@ def show(
     pace with the number of clips that they rest on, and whether the user's states may be sent yet.
     """
     from ugsd_sdk.profile.matching import Enrolment
-    from ugsd_sdk.profile.profile_file import aside_path, stored_profile, user_profile_path
+    from ugsd_sdk.profile.profile_file import stored_profile, user_profile_path
+    from ugsd_sdk.profile.set_aside import files_aside
     from ugsd_sdk.settings.config import ANONYMOUS
 
     settings = settings_from(config, home=home, user=user)
@@ -60,8 +61,7 @@ def show(
     needs_clips = settings.min_enrolment > 0
     missing = max(0, settings.min_enrolment - profile.count)
     missing_s = max(0.0, settings.min_enrolment_s - profile.duration_s) if needs_clips else 0.0
-    aside = aside_path(user_profile_path(folder, settings.user))
-    has_set_aside = aside.exists()
+    asides = list(map(str, files_aside(user_profile_path(folder, settings.user))))
     if as_json:
         fields = {
             "user": settings.user,
@@ -71,7 +71,7 @@ def show(
             "missing_s": round(missing_s, 3),
             "is_enrolled": is_enrolled,
             **_usual_fields(profile.usual),
-            "set_aside": str(aside) if has_set_aside else None,
+            "set_aside": asides,
         }
         print_json(json.dumps(fields))
         return
@@ -90,10 +90,10 @@ def show(
         parts = [_count(missing, "more clip")] if missing else []
         parts += [f"{missing_s:.1f} more seconds of speech"] if missing_s else []
         print_line(f"{' and '.join(parts)} {verb} needed before a state may be sent")
-    if has_set_aside:
+    for aside in asides:
         print_line(
-            "an earlier profile, of another audio encoder or another release, is kept as "
-            f"{aside}: `ugsd profile delete` deletes it too"
+            f"a profile of another drafter or release is kept as {aside}: it is taken up again "
+            "with its drafter; `ugsd profile delete` deletes it too"
         )
 
 
@@ -106,8 +106,8 @@ def reset(
 ) -> None:
     """Empty the speaker profile.
 
-    Do this after a change of voice or microphone. No state is sent until the user is enrolled
-    again.
+    Do this after a change of voice or microphone. Those that were set aside for other drafters are
+    deleted. No state is sent until the user is enrolled again.
     """
     from ugsd_sdk.profile.profile_file import reset_profile
 
@@ -125,7 +125,8 @@ def delete(
 ) -> None:
     """Delete the speaker profile.
 
-    One that was kept aside is deleted as well. No state is sent until the user is enrolled again.
+    Those that were set aside are deleted as well. No state is sent until the user is enrolled
+    again.
     """
     from ugsd_sdk.profile.profile_file import delete_profile
 

@@ -17,12 +17,19 @@ from ugsd_privacy.forks import call_in_children
 from ugsd_sdk.arguments import path_of
 from ugsd_sdk.errors import ProfileError, WrongType
 from ugsd_sdk.profile.matching import DEFAULT_ENROLMENT, Enrolment, ProfileChange, profile_after
-from ugsd_sdk.profile.profile_file import aside_path, keep_aside, read_profile
+from ugsd_sdk.profile.profile_file import read_profile
 from ugsd_sdk.profile.profile_format import (
     DamagedProfile,
     OtherFormat,
     StoredProfile,
     pack_profile,
+)
+from ugsd_sdk.profile.set_aside import (
+    can_take_up,
+    files_aside,
+    other_encoder_message,
+    set_aside,
+    take_up,
 )
 from ugsd_sdk.profile.speaker_profile import EMPTY_PROFILE, ClipVoice, SpeakerProfile
 from ugsd_sdk.profile.utterance import Utterance
@@ -45,7 +52,7 @@ class Profile:
     The file changes only with :meth:`save`, except for the profile of a captioner's user
     (:meth:`Captioner.profile_of`), which is stored with every clip. Threads and captioners may
     share a profile: captions that may change it are made one after another. It fits one audio
-    encoder: with another, it begins again, and its file is kept aside.
+    encoder: with another, it begins again, and what it held is set aside until the first returns.
     """
 
     def __init__(self, *, only_compares: bool = False) -> None:
@@ -60,13 +67,17 @@ class Profile:
         self._path: Path | None = None
         self._is_frozen = False
         self._has_set_aside = False
+        self._aside: dict[str, StoredProfile] = {}
+        """What was set aside, by encoder, with the clips that no file has."""
+        self._is_reset = False
         call_in_children(self._begin_in_child)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Self:
         """Return the profile that :meth:`save` wrote.
 
-        A file of another release is kept aside, and the profile is empty. Raises
+        A file of another release is set aside, and the profile is empty; so it is if there is only
+        a file that was set aside for another drafter, until that is used. Raises
         :class:`ProfileError` if the file is missing, damaged, or belongs to another user of the
         machine.
         """
@@ -75,8 +86,10 @@ class Profile:
         try:
             profile._stored = read_profile(file)
         except OtherFormat:
-            profile._begin_again()
+            profile._begin_again(None, "")
         except OSError as error:
+            if isinstance(error, FileNotFoundError) and files_aside(file):
+                return profile
             raise ProfileError(
                 f"{file}: {error.strerror}: begin with Profile() and save it there"
             ) from error
@@ -117,7 +130,7 @@ class Profile:
     @property
     def has_set_aside(self) -> bool:
         """Whether it began again because another audio encoder or another release had made it. Its
-        former file is then kept as ``NAME.old-encoder.npz``."""
+        former file is then kept as ``NAME.encoder-HASH.npz`` or ``NAME.unused-HASH.npz``."""
         return self._has_set_aside
 
     def is_enrolled(
@@ -144,9 +157,15 @@ class Profile:
                 raise ProfileError("the profile has no file yet: give save() a path")
             try:
                 write_atomically(file, pack_profile(self._stored), mode=0o600)
+                for aside in files_aside(file) if self._is_reset and file == self._path else ():
+                    aside.unlink(missing_ok=True)
             except ExportFailed as error:
                 raise ProfileError(f"{error}: use another folder") from error
-            self._path = file
+            except OSError as error:
+                raise ProfileError(
+                    f"{file}: {error.strerror}: {remedy_of(error, file.parent)}"
+                ) from error
+            self._path, self._is_reset = file, False
 
     def freeze(self) -> None:
         """Let captions use the profile without changing it, until :meth:`unfreeze` or
@@ -161,13 +180,16 @@ class Profile:
             self._is_frozen = False
 
     def reset(self) -> None:
-        """Forget all clips: the next one begins the profile. :meth:`save` empties its file, too."""
+        """Forget all clips: the next one begins the profile. :meth:`save` empties its file, too,
+        and deletes what was set aside."""
         with self._lock:
             self._stored, self._previous = StoredProfile("", EMPTY_PROFILE), None
             self._is_frozen = self._has_set_aside = False
+            self._aside.clear()
+            self._is_reset = True
 
     def forget(self) -> None:
-        """Forget all clips, and delete the file and what was kept aside, if it has a file. Raises
+        """Forget all clips, and delete the file and what was set aside, if it has a file. Raises
         :class:`ProfileError`."""
         self.reset()
         with self._lock:
@@ -175,7 +197,7 @@ class Profile:
             if file is None:
                 return
             try:
-                for place in (file, aside_path(file)):
+                for place in (file, *files_aside(file)):
                     place.unlink(missing_ok=True)
             except OSError as error:
                 self._path = file
@@ -232,35 +254,58 @@ class Profile:
         if self._stored.contents.count and self._stored.encoder != encoder.hex():
             if self._is_frozen:
                 return None
-            self._begin_again()
+            self._begin_again(self._stored.encoder, encoder.hex())
+        elif not (self._stored.contents.count or self._is_frozen or self._is_reset):
+            self._resume(encoder.hex())
         return self._stored.contents
 
     def _add(
         self, clip: ClipVoice, encoder: bytes, enrolment: Enrolment, timeout_s: float
     ) -> ProfileChange:
-        last = self._stored.contents
-        is_other = self._stored.encoder != encoder.hex() or last.mean.shape != clip.embedding.shape
-        if last.count and is_other:
-            self._begin_again()
+        last = Profile._contents_for(self, encoder) or EMPTY_PROFILE
+        if last.count and last.mean.shape != clip.embedding.shape:
+            self._begin_again(None, encoder.hex())
             last = EMPTY_PROFILE
         contents, change = profile_after(clip, last, enrolment)
         self._stored = StoredProfile(encoder.hex(), contents)
         return change
 
-    def _begin_again(self) -> None:
-        """Empty a profile that the audio encoder cannot use, and keep its file aside."""
+    def _begin_again(self, encoder: str | None, wanted: str) -> None:
+        """Set the profile of ``encoder`` aside, and take up that of ``wanted`` or an empty one.
+        ``encoder`` is ``None`` for a profile that no drafter of this release can use."""
+        former = self._stored
         self._stored, self._previous = StoredProfile("", EMPTY_PROFILE), None
         self._has_set_aside = True
+        if encoder is not None:
+            self._aside[encoder] = former
         try:
             if self._path is not None and self._path.exists():
-                keep_aside(self._path)
-                return
+                set_aside(self._path, encoder, wanted)
+            elif encoder is not None:
+                _logger.warning("%s", other_encoder_message(encoder, wanted))
+            if encoder is not None and not self._is_reset:
+                self._take_up(wanted)
         except OSError as error:
-            _logger.warning("%s cannot be kept aside: %s", self._path, error.strerror)
+            _logger.warning("%s cannot be set aside: %s", self._path, error.strerror)
             self._path = None  # save() without a path would overwrite it
-        _logger.warning(
-            "a speaker profile of another audio encoder or release cannot be used: a new one begins"
-        )
+
+    def _resume(self, encoder: str) -> None:
+        """Take up a profile of ``encoder`` that was set aside when no other was saved."""
+        if self._path is not None and can_take_up(self._path, encoder):
+            try:
+                self._take_up(encoder)
+            except OSError as error:
+                _logger.warning("%s cannot be taken up: %s", self._path, error.strerror)
+
+    def _take_up(self, encoder: str) -> None:
+        stored = self._aside.pop(encoder, None)
+        if self._path is not None and take_up(self._path, encoder) and stored is None:
+            try:
+                stored = read_profile(self._path)
+            except (DamagedProfile, OtherFormat, KeyFileError) as error:
+                _logger.warning("%s: the profile cannot be read: %s", self._path, error)
+        if stored is not None and stored.encoder == encoder:
+            self._stored, self._has_set_aside = stored, False
 
     def _begin_in_child(self) -> None:
         self._lock, self.turn = Lock(), Lock()  # a thread of the parent may have held the others

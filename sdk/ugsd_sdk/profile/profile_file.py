@@ -2,7 +2,7 @@
 
 A user's profile is a file of the home folder, readable only by its owner, and may be shared by
 several processes: each changes it under a lock. A profile that cannot be used with the drafter's
-audio encoder is kept aside, as ``NAME.old-encoder.npz``; there is one such file at most.
+audio encoder is set aside (:mod:`~ugsd_sdk.profile.set_aside`).
 """
 
 from __future__ import annotations
@@ -31,20 +31,24 @@ from ugsd_sdk.profile.profile_format import (
     pack_profile,
     unpack_profile,
 )
+from ugsd_sdk.profile.set_aside import (
+    MAX_PROFILE_BYTES,
+    can_take_up,
+    files_aside,
+    set_aside,
+    take_up,
+)
 from ugsd_sdk.profile.speaker_profile import EMPTY_PROFILE, ClipVoice, SpeakerProfile
 
 __all__ = [
     "ProfileFile",
-    "aside_path",
     "delete_profile",
-    "keep_aside",
     "read_profile",
     "reset_profile",
     "stored_profile",
     "user_profile_path",
 ]
 
-_MAX_BYTES = 1 << 20
 _LOCK_TIMEOUT_S = 2.0
 _OPEN_TIMEOUT_S = 0.5
 _ABSENT = StoredProfile("", EMPTY_PROFILE)
@@ -62,7 +66,7 @@ class ProfileFile:
     def __init__(self, folder: Path, user: str, encoder: bytes) -> None:
         self.path = user_profile_path(folder, user)
         self.has_set_aside = False
-        """Whether this object kept an unusable profile aside."""
+        """Whether a new profile began since the last one could not be used."""
         self._encoder = encoder.hex()
         self._is_folder_checked = False
         self._known_version: tuple[int, ...] = ()
@@ -79,22 +83,26 @@ class ProfileFile:
         return status.st_ino, status.st_mtime_ns, status.st_size
 
     def open(self, *, timeout_s: float = _OPEN_TIMEOUT_S) -> SpeakerProfile:
-        """Return the stored profile; first keep one aside that another audio encoder made.
+        """Return the stored profile; first set one aside that another audio
+        encoder made, and take up one of this encoder.
 
         Returns an empty profile if there is none or it cannot be read. Then no state is sent until
         the user is enrolled again.
         """
         self._known_version = self._version()
         stored = _read_user_profile(self.path)
-        if stored is not None and self._is_ours(stored):
+        is_ours = stored is not None and self._is_ours(stored)
+        if stored is not None and is_ours and not can_take_up(self.path, self._encoder):
             return stored.contents
         try:
             with file_lock(self.path, timeout_s):
                 return self._usable()
-        except FileLocked:  # kept aside when the next clip is added
+        except FileLocked:  # done when the next clip is added
             return EMPTY_PROFILE
         except OSError as error:
-            _logger.warning("%s: a profile cannot be kept aside: %s", self.path, error.strerror)
+            _logger.warning(
+                "%s: a profile cannot be set aside or taken up: %s", self.path, error.strerror
+            )
             return EMPTY_PROFILE
 
     def add(
@@ -126,15 +134,23 @@ class ProfileFile:
         return profile, change
 
     def _usable(self, length: int | None = None) -> SpeakerProfile:
-        """Return the stored profile if its vectors fit; otherwise keep it aside. With the lock."""
+        """Return the stored profile if its vectors fit; otherwise set it aside, and return that of
+        this encoder if one was set aside before. With the lock."""
         stored = _read_user_profile(self.path)
-        if stored is not None and self._is_ours(stored):
-            contents = stored.contents
-            if length is None or not contents.count or len(contents.mean) == length:
-                return contents
-        keep_aside(self.path)
-        self.has_set_aside = True
-        return EMPTY_PROFILE
+        if os.path.lexists(self.path) and not self._fits(stored, length):
+            is_other = stored is not None and not self._is_ours(stored)
+            set_aside(self.path, stored.encoder if stored and is_other else None, self._encoder)
+            self.has_set_aside = True
+        if take_up(self.path, self._encoder):
+            stored, self.has_set_aside = _read_user_profile(self.path), False
+        self._known_version = self._version()
+        return stored.contents if stored and self._fits(stored, length) else EMPTY_PROFILE
+
+    def _fits(self, stored: StoredProfile | None, length: int | None) -> bool:
+        if stored is None or not self._is_ours(stored):
+            return False
+        contents = stored.contents
+        return length is None or not contents.count or len(contents.mean) == length
 
     def _is_ours(self, stored: StoredProfile) -> bool:
         return not stored.contents.count or stored.encoder == self._encoder
@@ -155,26 +171,10 @@ def user_profile_path(folder: Path, user: str) -> Path:
     return folder / f"{name}.npz"
 
 
-def aside_path(path: Path) -> Path:
-    """Return where an unusable profile of ``path`` is kept."""
-    return path.with_name(f"{path.stem}.old-encoder.npz")
-
-
-def keep_aside(path: Path) -> None:
-    """Rename a profile that the audio encoder cannot use, and log it. Raises ``OSError``."""
-    aside = aside_path(path)
-    path.replace(aside)
-    _logger.warning(
-        "a speaker profile was made by another audio encoder or another release: it is kept as %s, "
-        "and a new one begins with the next clips",
-        aside,
-    )
-
-
 def read_profile(path: Path) -> StoredProfile:
     """Read the profile at ``path``. Raises :class:`DamagedProfile`, :class:`OtherFormat`,
     ``OSError``, and :class:`KeyFileError` if it belongs to another user of the machine."""
-    return unpack_profile(read_regular(path, _MAX_BYTES, check=require_owned_by_us))
+    return unpack_profile(read_regular(path, MAX_PROFILE_BYTES, check=require_owned_by_us))
 
 
 def stored_profile(folder: Path, user: str) -> SpeakerProfile:
@@ -184,16 +184,19 @@ def stored_profile(folder: Path, user: str) -> SpeakerProfile:
 
 
 def reset_profile(folder: Path, user: str) -> bool:
-    """Empty the profile of ``user``. Returns whether there was one. Raises
-    :class:`ProfileError`."""
+    """Empty the profile of ``user``, and delete those that were set aside. Returns whether there
+    was one. Raises :class:`ProfileError`."""
     path = user_profile_path(folder, user)
-    if not path.exists():
+    if not (path.exists() or files_aside(path)):
         return False
     try:
         with file_lock(path, _LOCK_TIMEOUT_S):
-            if not path.exists():
+            others = files_aside(path)
+            if not (path.exists() or others):
                 return False
             _write(path, _ABSENT)
+            for aside in others:
+                aside.unlink(missing_ok=True)
     except FileLocked as error:
         raise ProfileError(str(error)) from error
     except OSError as error:
@@ -202,7 +205,7 @@ def reset_profile(folder: Path, user: str) -> bool:
 
 
 def delete_profile(folder: Path, user: str) -> bool:
-    """Delete the profile of ``user``, one that was kept aside, and what a crash left of them.
+    """Delete the profile of ``user``, those that were set aside, and what a crash left of them.
 
     Returns whether there was one. A running captioner starts an empty one. Raises
     :class:`ProfileError`.
@@ -212,7 +215,7 @@ def delete_profile(folder: Path, user: str) -> bool:
         return False
     try:
         with file_lock(path, _LOCK_TIMEOUT_S):
-            files = (path, _part(path), aside_path(path))
+            files = (path, _part(path), *files_aside(path))
             existing = [file for file in files if os.path.lexists(file)]
             for file in (*existing, path.with_suffix(".lock")):
                 file.unlink()

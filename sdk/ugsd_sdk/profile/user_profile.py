@@ -50,14 +50,15 @@ class UserProfile(Profile):
         return self._file is not None and not self._cannot_store
 
     def reset(self) -> None:
-        """Forget all clips, also in the file. Raises :class:`ProfileError`."""
+        """Forget all clips, also in the file and in those that were set aside. Raises
+        :class:`ProfileError`."""
         if self._file is not None:
             reset_profile(self._file.path.parent, self._user)
             self._file.has_set_aside = False
         super().reset()
 
     def forget(self) -> None:
-        """Forget all clips, and delete the file and what was kept aside, as ``ugsd profile delete``
+        """Forget all clips, and delete the file and what was set aside, as ``ugsd profile delete``
         does. The next clip begins a new file. Raises :class:`ProfileError`."""
         if self._file is not None:
             delete_profile(self._file.path.parent, self._user)

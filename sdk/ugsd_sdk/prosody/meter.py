@@ -49,9 +49,9 @@ class ProsodyMeter:
     def add(
         self, piece: NDArray[np.float32], spans: Sequence[tuple[int, int]], start: int = 0
     ) -> None:
-        """Measure ``piece``, mono (n,) at 16 kHz and finite, of up to 30 s, whose first sample is
-        sample ``start`` of the recording. ``spans`` are the first sample of each span of speech in
-        it and the one after its last, in order."""
+        """Measure ``piece``, mono (n,) at 16 kHz and finite, of about a minute at most, whose first
+        sample is sample ``start`` of the recording. ``spans`` are the first sample of each span of
+        speech in it and the one after its last, in order."""
         with CORE_SLOTS.held():
             contours = measure_contours(piece, spans, start)
         if contours is None:

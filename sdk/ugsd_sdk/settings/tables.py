@@ -145,20 +145,25 @@ class UserSettings(BudgetLimits):
     """Name of the preset from which what is not given is inherited. If it is not set, caps come
     from ``limits``, and the rest from the settings of everyone."""
     disclosure: Disclosure = Disclosure.SUMMARY
-    """As ``disclosure`` of everyone."""
+    """Which states are sent with the token ids of a block: ``tokens``, ``summary``,
+    ``block_states``, ``all_states`` or ``distributions``; ``summary`` if nothing is inherited."""
     noise: NoiseSettings | None = None
-    """As ``noise`` of everyone."""
+    """Noise that is added to states before they are sent, by ``sigma``, above 0 and up to 128, or
+    ``epsilon``, above 0 and up to a million; none if nothing is inherited."""
     min_enrolment: Enrolment = 3
-    """As ``min_enrolment`` of everyone. For the user ``default``, it is that of people who are not
+    """Number of different clips in a speaker profile, 0 to 1000, before a state of its speaker may
+    be sent; 3 if nothing is inherited. For the user ``default``, it is that of people who are not
     named."""
     min_enrolment_s: EnrolmentSeconds = 5.0
-    """As ``min_enrolment_s`` of everyone."""
+    """Seconds of speech in these clips together, 0 to 3600; 5 if nothing is inherited."""
     keep_profile: bool = True
-    """As ``keep_profile`` of everyone."""
+    """Whether the speaker profile is stored in ``home``; it is if nothing is inherited."""
     length: CaptionLength = CaptionLength.NORMAL
-    """As ``length`` of everyone."""
+    """How much a caption says: ``short``, ``normal`` or ``rich``; ``normal`` if nothing is
+    inherited."""
     gender: bool = False
-    """As ``gender`` of everyone."""
+    """Whether captions say that a voice sounds like a woman's or a man's when that is clear; they
+    do not if nothing is inherited."""
 
     @property
     def caps(self) -> dict[str, Any]:

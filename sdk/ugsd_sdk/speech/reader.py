@@ -3,22 +3,37 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Protocol
+from itertools import chain, islice
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ugsd_sdk.calls.call import current_call
+from ugsd_sdk.calls.core_slots import CORE_SLOTS
 from ugsd_sdk.prosody.meter import ProsodyMeter
 from ugsd_sdk.prosody.prosody import Prosody
 from ugsd_sdk.prosody.recording_quality import RecordingNote
-from ugsd_sdk.speech.spans import Speech
+from ugsd_sdk.speech.segmenter import (
+    RECORDING_WINDOWS_PER_CALL,
+    Segmenter,
+    SegmenterEvent,
+    SpeechSegment,
+    WindowDetector,
+)
+from ugsd_sdk.speech.spans import MAX_SEGMENT_S, SAMPLE_RATE, Speech
 
 __all__ = ["Meter", "SpeechDetector", "SpeechReader", "WholeRecording"]
 
 Float32 = NDArray[np.float32]
 
+_STEP_SAMPLES = 2 * SAMPLE_RATE
+"""Samples between two looks at whether the call has ended."""
+_RECENT_SAMPLES = round((MAX_SEGMENT_S + 4) * SAMPLE_RATE)
+"""Samples before a piece in which the speech that ends in it may have begun."""
 
+
+@runtime_checkable
 class SpeechDetector(Protocol):
     """Finds speech in recordings.
 
@@ -65,6 +80,9 @@ class WholeRecording:
 class SpeechReader:
     """Iterates over the speech in the pieces of a recording, skipping those without enough of it.
 
+    One piece is searched as a whole. In several pieces speech is found as in a stream, if the
+    detector can do that, so that nothing depends on where one piece ends and the next begins.
+
     :attr:`speech` describes all pieces that were read so far. The iteration raises a
     :class:`~ugsd_sdk.errors.CallEnded` if the current call has ended.
     """
@@ -72,7 +90,7 @@ class SpeechReader:
     def __init__(
         self, pieces: Iterable[Float32], detector: SpeechDetector, meter: Meter | None = None
     ) -> None:
-        """``pieces`` are consecutive, mono (n,) float32 at 16 kHz."""
+        """``pieces`` are consecutive, mono (n,) float32 at 16 kHz, of about 30 s at most."""
         self.meter = meter or ProsodyMeter()
         """What has measured the pieces that were read so far."""
         self._pieces = pieces
@@ -86,14 +104,64 @@ class SpeechReader:
         return Speech(tuple(self._spans), self._num_samples)
 
     def __iter__(self) -> Iterator[Float32]:
+        pieces = iter(self._pieces)
+        first = list(islice(pieces, 2))
+        all_pieces = chain(first, pieces)
+        if len(first) > 1 and isinstance(self._detector, WindowDetector):
+            return self._across(all_pieces, self._detector)
+        return self._piecewise(all_pieces)
+
+    def _piecewise(self, pieces: Iterable[Float32]) -> Iterator[Float32]:
         call = current_call()
-        for piece in self._pieces:
+        for piece in pieces:
             found = self._detector.find(piece)
             call.check()
-            if found.is_enough:
-                before = self._num_samples
-                self.meter.add(piece, found.spans, before)
-                self._spans += [(before + start, before + end) for start, end in found.spans]
+            before = self._num_samples
             self._num_samples += len(piece)
             if found.is_enough:
+                self._add(piece, found.spans, before)
                 yield found.samples(piece)
+
+    def _across(self, pieces: Iterable[Float32], detector: WindowDetector) -> Iterator[Float32]:
+        """Yield the speech of a recording of several pieces, as it ends in each of them."""
+        segmenter = Segmenter(detector, windows_per_call=RECORDING_WINDOWS_PER_CALL)
+        recent = np.zeros(0, np.float32)
+        measured = 0
+        for piece in chain(pieces, [None]):
+            events = _finished(segmenter) if piece is None else _pushed(segmenter, piece)
+            if piece is not None:
+                recent = np.concatenate([recent[-_RECENT_SAMPLES:], piece])
+                self._num_samples += len(piece)
+            segments = [one for one in events if isinstance(one, SpeechSegment)]
+            if segments:
+                spans = [(_sample(one.start_s), _sample(one.end_s)) for one in segments]
+                spoken = segmenter.utterance_s
+                begin = self._num_samples - len(recent)
+                start = max(min(measured, spans[0][0]), begin)
+                measured = self._num_samples if spoken is None else _sample(spoken[0])
+                inside = [(first - start, end - start) for first, end in spans]
+                self._add(recent[start - begin : measured - begin], inside, start)
+                yield np.concatenate([one.samples for one in segments])
+
+    def _add(self, piece: Float32, spans: Sequence[tuple[int, int]], start: int) -> None:
+        self.meter.add(piece, spans, start)
+        self._spans += [(start + begin, start + end) for begin, end in spans]
+
+
+def _pushed(segmenter: Segmenter, piece: Float32) -> list[SegmenterEvent]:
+    call = current_call()
+    events: list[SegmenterEvent] = []
+    for at in range(0, len(piece), _STEP_SAMPLES):
+        with CORE_SLOTS.held():
+            events += segmenter.push(piece[at : at + _STEP_SAMPLES])
+        call.check()
+    return events
+
+
+def _finished(segmenter: Segmenter) -> list[SegmenterEvent]:
+    with CORE_SLOTS.held():
+        return segmenter.finish()
+
+
+def _sample(at_s: float) -> int:
+    return round(at_s * SAMPLE_RATE)

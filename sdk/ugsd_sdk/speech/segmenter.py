@@ -38,6 +38,7 @@ from ugsd_sdk.speech.voice_activity import (
 )
 
 __all__ = [
+    "RECORDING_WINDOWS_PER_CALL",
     "Segmenter",
     "SegmenterEvent",
     "SpeechSegment",
@@ -54,6 +55,8 @@ MIN_END_PAUSE_S = 2 * MARGIN_WINDOWS * WINDOW_S
 MIN_MAX_SEGMENT_S = 4.0
 WINDOWS_PER_CALL = 2
 """Windows that the detector reads at once in a stream: 64 ms."""
+RECORDING_WINDOWS_PER_CALL = 64
+"""In a recording, where nobody waits for what was just spoken."""
 _RELEASES_DB_PER_S = (15.0, 1.0)
 """The detector reads a stream at two levels. One falls fast, so that a quiet voice is found after a
 loud sound. At the other, quiet rooms stay quiet: noise that is scaled up makes the detector deaf
@@ -243,8 +246,11 @@ class Segmenter:
         rms = own.std(axis=1, dtype=np.float64).tolist()  # a constant offset is no sound
         levels: list[float] = []
         probabilities = np.zeros(len(own), np.float32)
+        is_asleep = self._is_resting() and not windows.any()
         for number, level in enumerate(self._levels):
             levels = list(level.after(rms))
+            if is_asleep:  # the detector would say that there is no speech
+                continue
             gains = [LOUDEST_WINDOW_RMS / one for one in levels]
             scaled = windows * np.array(gains, np.float32)[:, None]
             found, self._states[number] = self._detector.read_windows(scaled, self._states[number])
@@ -257,9 +263,13 @@ class Segmenter:
             self._add_shout(self._sounds.push(*loudness, is_speech=is_speech), events)
         if self._fresh is None:
             self._fresh = list(self._states)
-        elif self._num_quiet >= _REST_WINDOWS and self._tracker.run_start is None:
+        elif self._is_resting():
             self._states = list(self._fresh)
         self._forget()
+
+    def _is_resting(self) -> bool:
+        """Whether the detector has forgotten what it heard, after enough quiet."""
+        return self._num_quiet >= _REST_WINDOWS and self._tracker.run_start is None
 
     def _advance(self, probability: float, events: list[SegmenterEvent]) -> None:
         tracker = self._tracker

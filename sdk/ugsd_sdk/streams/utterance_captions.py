@@ -22,8 +22,8 @@ from numpy.typing import NDArray
 
 from ugsd_sdk.calls.call import Call
 from ugsd_sdk.caption.caption import Caption
+from ugsd_sdk.caption.options import CaptionOptions, UtteranceCaptioner
 from ugsd_sdk.errors import AudioError, WrongType
-from ugsd_sdk.pipeline import CaptionOptions, UtteranceCaptioner
 from ugsd_sdk.speech.segmenter import (
     Segmenter,
     SegmenterEvent,

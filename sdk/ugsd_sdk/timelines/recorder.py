@@ -15,10 +15,16 @@ from ugsd_sdk.audio.samples import Clip
 from ugsd_sdk.audio.segments import Float32
 from ugsd_sdk.calls.call import Call
 from ugsd_sdk.caption import Caption, escaped_path
+from ugsd_sdk.caption.options import UtteranceCaptioner
 from ugsd_sdk.errors import CheckpointError
-from ugsd_sdk.pipeline import UtteranceCaptioner
 from ugsd_sdk.profile.profile import Profile
-from ugsd_sdk.speech.segmenter import Segmenter, SegmenterEvent, SpeechSegment, WindowDetector
+from ugsd_sdk.speech.segmenter import (
+    RECORDING_WINDOWS_PER_CALL,
+    Segmenter,
+    SegmenterEvent,
+    SpeechSegment,
+    WindowDetector,
+)
 from ugsd_sdk.timelines.assembly import RecordedChannel, assembled
 from ugsd_sdk.timelines.channel_profile import ChannelProfile
 from ugsd_sdk.timelines.channel_setup import (
@@ -39,7 +45,6 @@ __all__ = ["Channels", "ProgressCallback", "TimelineMaker"]
 
 ProgressCallback: TypeAlias = Callable[[float, float | None], None]
 """Takes the seconds that are done, and all seconds, if they are known."""
-_WINDOWS_PER_CALL = 64
 
 
 @dataclass(frozen=True)
@@ -152,7 +157,7 @@ class _ChannelRecorder:
         self._checkpoint = checkpoint
         entries = [] if checkpoint is None else checkpoint.entries
         self._known = iter([one for one in entries if one.channel == number])
-        self._segmenter = Segmenter(detector, windows_per_call=_WINDOWS_PER_CALL)
+        self._segmenter = Segmenter(detector, windows_per_call=RECORDING_WINDOWS_PER_CALL)
 
     def push(self, samples: Float32) -> None:
         self._take(self._segmenter.push(samples))

@@ -54,6 +54,11 @@ class Models:
             raise WrongType(f"detector must be a SpeechDetector, not {type(detector).__name__}")
         self._own = ExitStack()
         self.drafter, self._predictor_file = self._drafter_of(drafter)
+        if detector is not None and not isinstance(detector, SpeechDetector):
+            raise WrongType(
+                "detector must have the methods load(), find() and close(), which "
+                f"{type(detector).__name__} lacks"
+            )
         self.detector = detector if detector is not None else self._new_detector()
         self.meter = ProsodyMeter if meter is None else meter
         self._given_uncertainty = uncertainty

@@ -52,7 +52,7 @@ def test_errors_are_those_of_the_plain_call(voice: Voice) -> None:
         with pytest.raises(AudioError):
             await captioner.acaption(b"no audio")
         with pytest.raises(CaptionTimeout):
-            await captioner.acaption(voice, 16_000, timeout_s=0)
+            await captioner.acaption(voice, 16_000, timeout_s=1e-9)
         with pytest.raises(ConfigError, match="length"):
             await captioner.acaption(voice, 16_000, length="endless")
         with pytest.raises(TypeError, match="lenght"):

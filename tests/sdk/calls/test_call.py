@@ -19,8 +19,8 @@ from ugsd_sdk.errors import (
 
 
 def test_passed_limit_is_a_timeout() -> None:
-    call = Call(timeout_s=0)
-    with pytest.raises(CaptionTimeout, match="time limit of 0 s"):
+    call = Call(timeout_s=1e-9)
+    with pytest.raises(CaptionTimeout, match="time limit of 1e-09 s"):
         call.check()
     assert call.remaining_s == 0
     assert issubclass(CaptionTimeout, TimeoutError)
@@ -39,6 +39,12 @@ def test_limit_must_be_a_number(timeout_s: object) -> None:
         Call(timeout_s=timeout_s)  # type: ignore[arg-type]
     with pytest.raises(ConfigError, match="NaN"):
         Call(timeout_s=math.nan)
+
+
+@pytest.mark.parametrize("timeout_s", [0, -1, -math.inf])
+def test_limit_must_be_above_zero(timeout_s: float) -> None:
+    with pytest.raises(ConfigError, match="timeout_s must be above 0 seconds"):
+        Call(timeout_s)
 
 
 def test_first_reason_to_end_counts() -> None:

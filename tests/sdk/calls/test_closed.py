@@ -14,10 +14,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from ugsd_sdk.calls.call import current_call
+from ugsd_sdk.caption.options import CaptionOptions
 from ugsd_sdk.captioner import Captioner
 from ugsd_sdk.drafter.scripted import ScriptedDrafter
 from ugsd_sdk.errors import CaptionerClosed
-from ugsd_sdk.pipeline import CaptionOptions
 from ugsd_sdk.settings.config import Settings, VerifierSettings
 from ugsd_sdk.transport.memory import MemoryTransport
 

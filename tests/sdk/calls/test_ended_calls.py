@@ -20,11 +20,11 @@ from ugsd_privacy.ledger import Ledger
 from ugsd_privacy.ledger.journal import MAX_JOURNAL_ROWS
 from ugsd_privacy.reasons import ReasonCode
 from ugsd_sdk.caption import Caption
+from ugsd_sdk.caption.options import CaptionOptions
 from ugsd_sdk.captioner import Captioner
 from ugsd_sdk.decoding.events import Outcome
 from ugsd_sdk.drafter.scripted import ScriptedDrafter
 from ugsd_sdk.errors import CallEnded, CaptionCancelled, CaptionTimeout
-from ugsd_sdk.pipeline import CaptionOptions
 from ugsd_sdk.settings.config import Settings
 from ugsd_sdk.transport.memory import MemoryTransport
 

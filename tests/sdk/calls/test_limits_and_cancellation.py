@@ -17,6 +17,7 @@ import pytest
 from numpy.typing import NDArray
 from ugsd_privacy.reasons import ReasonCode
 from ugsd_sdk.calls.call import Call
+from ugsd_sdk.caption.options import CaptionOptions
 from ugsd_sdk.captioner import Captioner
 from ugsd_sdk.drafter.scripted import ScriptedDrafter
 from ugsd_sdk.errors import (
@@ -25,7 +26,6 @@ from ugsd_sdk.errors import (
     CaptionTimeout,
     UnreadableAudio,
 )
-from ugsd_sdk.pipeline import CaptionOptions
 from ugsd_sdk.settings.config import Settings, VerifierSettings
 
 from tests.doubles.lock_holder import Hold

@@ -10,10 +10,12 @@ import numpy as np
 import pytest
 from ugsd_sdk import Profile, ProfileChange, ProfileError
 from ugsd_sdk.profile.matching import Enrolment
+from ugsd_sdk.profile.set_aside import aside_path
 from ugsd_sdk.profile.speaker_profile import EMPTY_PROFILE, ClipVoice
 
 ENCODER, OTHER_ENCODER = b"\x01" * 32, b"\x02" * 32
 ENROLMENT = Enrolment(3, 5.0)
+ASIDE = aside_path(Path("ada.npz"), ENCODER.hex()).name
 
 
 def clip(take: int) -> ClipVoice:
@@ -96,7 +98,7 @@ def test_forgotten_profile_leaves_no_file(tmp_path: Path) -> None:
     profile = filled()
     profile.save(file)
     Profile.load(file).contents_for(OTHER_ENCODER)
-    assert [place.name for place in tmp_path.iterdir()] == ["ada.old-encoder.npz"]
+    assert [place.name for place in tmp_path.iterdir()] == [ASIDE]
     profile.forget()
     assert list(tmp_path.iterdir()) == []
     assert (profile.num_clips, profile.path) == (0, None)
@@ -112,11 +114,38 @@ def test_loaded_profile_of_another_encoder_is_kept_aside(
     profile = Profile.load(file)
     assert profile.contents_for(OTHER_ENCODER) is EMPTY_PROFILE
     assert profile.has_set_aside
-    assert (tmp_path / "ada.old-encoder.npz").read_bytes() == before
-    assert "another audio encoder" in caplog.text
+    assert (tmp_path / ASIDE).read_bytes() == before
+    assert "taken up again with the drafter that made it" in caplog.text
     profile.add(clip(0), OTHER_ENCODER, ENROLMENT)
     profile.save()
     assert Profile.load(file).num_clips == 1
+
+
+def test_profile_returns_with_its_encoder(tmp_path: Path) -> None:
+    file = tmp_path / "ada.npz"
+    filled().save(file)
+    profile = Profile.load(file)
+    profile.add(clip(7), ENCODER, ENROLMENT)
+    profile.add(clip(0), OTHER_ENCODER, ENROLMENT)
+    assert profile.contents_for(ENCODER).count == 4, "with the clip that was not saved"
+    assert not profile.has_set_aside
+    assert profile.contents_for(OTHER_ENCODER).count == 1
+    assert [place.name for place in tmp_path.iterdir()] == [ASIDE]
+    again = Profile.load(file)
+    assert again.num_clips == 0
+    assert again.contents_for(ENCODER).count == 3
+    assert [place.name for place in tmp_path.iterdir()] == ["ada.npz"]
+
+
+def test_reset_profile_takes_nothing_up(tmp_path: Path) -> None:
+    file = tmp_path / "ada.npz"
+    filled().save(file)
+    profile = Profile.load(file)
+    profile.contents_for(OTHER_ENCODER)
+    profile.reset()
+    assert profile.contents_for(ENCODER) is EMPTY_PROFILE
+    profile.save()
+    assert [place.name for place in tmp_path.iterdir()] == ["ada.npz"]
 
 
 def test_frozen_profile_of_another_encoder_is_not_used() -> None:
@@ -133,7 +162,7 @@ def test_profile_in_memory_begins_again_with_another_encoder(
     assert profile.add(clip(0), OTHER_ENCODER, ENROLMENT) is ProfileChange.ADDED
     assert profile.num_clips == 1
     assert profile.has_set_aside
-    assert "another audio encoder" in caplog.text
+    assert "taken up again with the drafter that made it" in caplog.text
 
 
 def test_file_of_the_first_format_is_kept_aside(tmp_path: Path) -> None:
@@ -142,7 +171,8 @@ def test_file_of_the_first_format_is_kept_aside(tmp_path: Path) -> None:
     profile = Profile.load(file)
     assert profile.has_set_aside
     assert profile.num_clips == 0
-    assert [place.name for place in tmp_path.iterdir()] == ["ada.old-encoder.npz"]
+    (aside,) = tmp_path.iterdir()
+    assert aside.name.startswith("ada.unused-")
 
 
 @pytest.mark.parametrize(

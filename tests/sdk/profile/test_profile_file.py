@@ -31,12 +31,12 @@ from ugsd_sdk.errors import ProfileError
 from ugsd_sdk.profile.matching import Enrolment
 from ugsd_sdk.profile.profile_file import (
     ProfileFile,
-    aside_path,
     delete_profile,
     reset_profile,
     stored_profile,
 )
 from ugsd_sdk.profile.profile_format import StoredProfile, pack_profile
+from ugsd_sdk.profile.set_aside import aside_path, files_aside, set_aside, take_up
 from ugsd_sdk.profile.speaker_profile import EMPTY_PROFILE, ClipVoice, SpeakerProfile
 from ugsd_sdk.profile.user_profile import UserProfile
 
@@ -95,16 +95,50 @@ def test_profile_of_another_encoder_is_kept_aside(
     profile = user_profile(tmp_path, encoder=OTHER_ENCODER)
     assert profile.contents_for(OTHER_ENCODER) is EMPTY_PROFILE
     assert profile.has_set_aside
-    assert aside_path(file.path).read_bytes() == before
-    assert "another audio encoder" in caplog.text
+    assert aside_path(file.path, ENCODER.hex()).read_bytes() == before
+    assert "taken up again with the drafter that made it" in caplog.text
     store(ProfileFile(tmp_path, "ada", OTHER_ENCODER), 2)
     assert ProfileFile(tmp_path, "ada", OTHER_ENCODER).open().count == 2
 
 
-def test_at_most_one_profile_is_kept_aside(tmp_path: Path) -> None:
-    for turn in range(4):
-        store(ProfileFile(tmp_path, "ada", (ENCODER, OTHER_ENCODER)[turn % 2]), 2)
-    assert len(list(tmp_path.glob("*.old-encoder.npz"))) == 1
+def test_profile_returns_with_its_drafter(tmp_path: Path) -> None:
+    for turn, clips in enumerate((5, 2, 0, 0, 1)):
+        encoder = (ENCODER, OTHER_ENCODER)[turn % 2]
+        file = ProfileFile(tmp_path, "ada", encoder)
+        before = file.open()
+        assert before.count == (0, 0, 5, 2, 5)[turn]
+        assert file.has_set_aside == (turn == 1)
+        store(file, clips, first=before.count)
+        assert file.open().count == before.count + clips
+        assert len(files_aside(file.path)) == (turn > 0)
+    assert stored_profile(tmp_path, "ada").count == 6
+
+
+def test_set_aside_profiles_are_never_overwritten(tmp_path: Path) -> None:
+    path = tmp_path / "ada.npz"
+    for data in (b"first", b"second", b"third", b"third"):
+        path.write_bytes(data)
+        set_aside(path, ENCODER.hex(), OTHER_ENCODER.hex())
+        path.write_bytes(data)
+        set_aside(path, None, OTHER_ENCODER.hex())
+    kept = sorted(one.read_bytes() for one in files_aside(path))
+    assert kept == sorted([b"first", b"second", b"third"] * 2)
+    assert take_up(path, ENCODER.hex())
+    assert path.read_bytes() == b"first"
+    assert not take_up(path, ENCODER.hex())
+
+
+def test_file_with_a_similar_name_is_not_touched(tmp_path: Path) -> None:
+    for name in ("ada.backup.npz", "ada2.encoder-0123456789ab.npz", "a*.npz"):
+        (tmp_path / name).write_bytes(b"own")
+    assert files_aside(tmp_path / "ada.npz") == files_aside(tmp_path / "a*.npz") == []
+
+
+def test_reset_deletes_what_was_set_aside(tmp_path: Path) -> None:
+    store(ProfileFile(tmp_path, "ada", ENCODER), 5)
+    store(ProfileFile(tmp_path, "ada", OTHER_ENCODER), 1)
+    assert reset_profile(tmp_path, "ada")
+    assert ProfileFile(tmp_path, "ada", ENCODER).open() is EMPTY_PROFILE
 
 
 def test_profile_of_the_first_format_is_kept_aside(tmp_path: Path) -> None:
@@ -114,7 +148,9 @@ def test_profile_of_the_first_format_is_kept_aside(tmp_path: Path) -> None:
     before = file.path.read_bytes()
     assert file.open() is EMPTY_PROFILE
     assert file.has_set_aside
-    assert aside_path(file.path).read_bytes() == before
+    (aside,) = files_aside(file.path)
+    assert ".unused-" in aside.name
+    assert aside.read_bytes() == before
 
 
 def test_profile_is_kept_aside_when_a_clip_is_added(tmp_path: Path, hold: Hold) -> None:
@@ -216,7 +252,7 @@ def test_profile_of_another_length_is_kept_aside(tmp_path: Path) -> None:
     file = ProfileFile(tmp_path, "ada", ENCODER)
     store(file, 5)
     assert file.add(clip(size=7), ENROLMENT)[0].count == 1
-    assert aside_path(file.path).exists()
+    assert len(files_aside(file.path)) == 1
 
 
 def test_two_processes_share_one_profile(tmp_path: Path) -> None:
@@ -343,14 +379,17 @@ def test_commands_show_reset_and_delete_the_profile(
     assert "2 clips enrolled, 4.0 s of speech" in text
     assert "usual pitch and pace are not known yet" in text
     assert "1 more clip and 1.0 more seconds of speech are needed before a state may be" in text
-    assert ".old-encoder.npz: `ugsd profile delete` deletes it too" in text
+    assert "it is taken up again with its drafter; `ugsd profile delete` deletes it too" in text
+    assert main(["profile", "show", "--json", *options]) == 0
+    (aside,) = json.loads(capsys.readouterr().out)["set_aside"]
+    assert ".encoder-" in aside
     assert main(["profile", "reset", *options]) == 0
     assert "speaker profile reset" in capsys.readouterr().out
     assert main(["profile", "show", "--json", *options]) == 0
     shown = json.loads(capsys.readouterr().out)
     assert (shown["num_enrolled"], shown["num_missing"], shown["missing_s"]) == (0, 3, 5.0)
     assert shown["is_enrolled"] is False
-    assert shown["set_aside"].endswith(".old-encoder.npz")
+    assert shown["set_aside"] == []
     assert main(["profile", "delete", "--json", *options]) == 0
     assert json.loads(capsys.readouterr().out) == {"user": "ada", "deleted": True}
     assert list((tmp_path / "habits").iterdir()) == []

@@ -149,7 +149,7 @@ def test_progress_reaches_the_end(captioner: Captioner) -> None:
 
 def test_a_time_limit_ends_a_timeline(captioner: Captioner) -> None:
     with pytest.raises(CaptionTimeout):
-        captioner.timeline(call_of(3), 16_000, timeout_s=0)
+        captioner.timeline(call_of(3), 16_000, timeout_s=1e-9)
 
 
 def test_coroutines_make_the_same_timeline(captioner: Captioner, call: Timeline) -> None:
