@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass, replace
 from itertools import chain
+from threading import Lock
 from time import monotonic
 from typing import TYPE_CHECKING
 
@@ -181,9 +182,9 @@ class CaptionPipeline:
             return self._without_speech(request, reader, started_s)
         given = request.options.profile
         chosen = self.user_profile if given is None else given
-        with _turn(chosen, request), ExitStack() as closing:
+        with (holder := Lock()), _turn(chosen, request, holder), ExitStack() as closing:
             used = self._clip_profile(chosen)
-            exchange = self._exchange(request)
+            exchange = self._exchange(request, holder)
             if exchange is not None:
                 closing.callback(exchange.close)
             speech = chain([first], pieces)
@@ -314,8 +315,8 @@ class CaptionPipeline:
         sent, as for any caption; otherwise nothing."""
         request.call.notify(_audio_read(reader.speech))
         is_constant = self.settings.traffic_shape is TrafficShape.CONSTANT
-        exchange = self._exchange(request) if is_constant else None
-        with ExitStack() as closing:
+        with (holder := Lock()), ExitStack() as closing:
+            exchange = self._exchange(request, holder) if is_constant else None
             if exchange is not None:
                 closing.callback(exchange.close)
                 exchange.send_cover_if_due()
@@ -389,7 +390,7 @@ class CaptionPipeline:
             return BudgetView()
         return budget_of(exchange, self._user_egress, self.limits, self._pacer)
 
-    def _exchange(self, request: _Request) -> Exchange | None:
+    def _exchange(self, request: _Request, holder: Lock) -> Exchange | None:
         """Return the exchange of a new caption, or ``None`` without a verifier and for a draft."""
         if self.links is None or request.options.is_draft:
             return None
@@ -404,6 +405,7 @@ class CaptionPipeline:
             recording=request.options.recording,
             answered=self.pace.record_answer,
             call=request.call,
+            holder=holder,
         )
 
     def _record_decisions(
@@ -432,11 +434,11 @@ class CaptionPipeline:
                 closing.callback(self.links.close)
 
 
-def _turn(profile: Profile | None, request: _Request) -> AbstractContextManager[None]:
+def _turn(profile: Profile | None, request: _Request, holder: Lock) -> AbstractContextManager[None]:
     """Return what a caption holds that may change ``profile``, since it sees all earlier ones."""
     if profile is None or profile.is_frozen or request.options.is_draft:
         return nullcontext()
-    return request.call.holding(profile.turn)
+    return request.call.holding(profile.turn, holder)
 
 
 def _wording_of(speech: Speech, seed: int) -> str:

@@ -16,11 +16,11 @@ child refuses the ledger: it neither uses nor closes anything that it inherited.
 from __future__ import annotations
 
 import sqlite3
-import threading
 import weakref
 from collections.abc import Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from threading import Lock, get_ident
 from time import monotonic, sleep
 
 from ugsd_privacy.errors import LedgerMoved, LedgerUnavailable
@@ -29,11 +29,13 @@ from ugsd_privacy.forks import keep_for_good
 from ugsd_privacy.ledger.files import log_path, require_in_place, sqlite_files
 from ugsd_privacy.ledger.schema import prepare_schema
 from ugsd_privacy.ledger.write_ahead_log import WriteAheadLog
+from ugsd_privacy.slots import Slots
 
-__all__ = ["Database", "held"]
+__all__ = ["Database", "held", "slices"]
 
 _CLOSE_TIMEOUT_S = 1.0
 _POLL_S = 0.005
+_WAIT_SLICE_S = 0.05
 _PRAGMAS = (
     "trusted_schema = OFF",
     "cell_size_check = ON",
@@ -49,7 +51,12 @@ class Database:
     def __init__(self, path: Path, file: FileId) -> None:
         self.path = path
         self._file = file
-        self._lock = threading.Lock()
+        self._turn = Slots()
+        self._entered: dict[int, Lock] = {}
+        """The holder with which each thread entered :meth:`exclusive` last."""
+        self._pausing = Lock()
+        """Holds the turn during a fork."""
+        self._pausing.acquire()
         self._connection: sqlite3.Connection | None = None
         self._files = {path: file}
         """Files that must be in place: the database, and its companions while it is open."""
@@ -70,25 +77,44 @@ class Database:
         """Yield the connection that writes, to one thread at a time; wait at most ``timeout_s``.
 
         The time covers waiting for other threads; SQLite's busy timeout, for other processes, is
-        set to the remaining time. Raises :class:`LedgerUnavailable` if it was not enough, or in a
-        child that inherited the handle, and :class:`LedgerMoved`.
+        set to the remaining time. A transaction that the block leaves open is rolled back, at the
+        latest when the next block begins. Raises :class:`LedgerUnavailable` if the time was not
+        enough, or in a child that inherited the handle, and :class:`LedgerMoved`.
         """
         ends_s = monotonic() + timeout_s
-        with held(self._lock, timeout_s):
+        # The frame of a generator that an interrupt left suspended may be kept by a traceback. So a
+        # thread that enters again has left whatever block it entered before.
+        left = self._entered.get(get_ident())
+        if left is not None:
+            self._turn.release(left)
+        self._entered[get_ident()] = holder = Lock()
+        with holder, held(self._turn, holder, timeout_s):
             connection = self._connected(ends_s)
+            if connection.in_transaction:  # of a block that an interrupt kept from ending it
+                connection.execute("ROLLBACK")
             self.set_busy_timeout(max(ends_s - monotonic(), 0))
-            yield connection
+            try:
+                yield connection
+            finally:
+                # Without its turn, the transaction is that of another block.
+                if self._turn.is_holder(holder) and connection.in_transaction:
+                    with suppress(sqlite3.Error):
+                        connection.execute("ROLLBACK")
+                if self._entered.get(get_ident()) is holder:
+                    del self._entered[get_ident()]
 
     def set_busy_timeout(self, seconds: float) -> None:
         """Let each SQLite statement wait at most ``seconds`` for other processes."""
         timeout_ms = int(1000 * seconds)
         if timeout_ms != self._timeout_ms and self._connection is not None:
+            self._timeout_ms = -1  # unknown if this is interrupted
             self._connection.execute(f"PRAGMA busy_timeout = {timeout_ms}")
             self._timeout_ms = timeout_ms
 
     def set_synchronous(self, mode: str) -> None:
         """Choose how durable the next commits are: ``FULL`` or ``NORMAL``."""
         if mode != self._synchronous and self._connection is not None:
+            self._synchronous = ""
             self._connection.execute(f"PRAGMA synchronous = {mode}")
             self._synchronous = mode
 
@@ -96,16 +122,19 @@ class Database:
     def reader(self, timeout_s: float) -> Iterator[sqlite3.Connection]:
         """Yield a separate connection that only reads; writers do not wait for it."""
         ends_s = monotonic() + timeout_s
-        with self.exclusive(timeout_s):  # a fork waits for readers, so none may start during one
-            self.require_in_place()
-            connection = _connect(self.path, max(ends_s - monotonic(), 0))
-            self._readers.add(connection)
+        opened: list[sqlite3.Connection] = []
         try:
-            with closing(connection):
-                connection.execute("PRAGMA query_only = ON")
-                yield connection
+            with self.exclusive(timeout_s):  # a fork waits for readers: none may start during one
+                self.require_in_place()
+                opened.append(_connect(self.path, max(ends_s - monotonic(), 0)))
+                self._readers.update(opened)
+            connection = opened[0]
+            connection.execute("PRAGMA query_only = ON")
+            yield connection
         finally:
-            self._readers.discard(connection)
+            for each in opened:
+                each.close()
+            self._readers.difference_update(opened)
 
     def require_in_place(self) -> None:
         """Raise :class:`LedgerMoved` unless the open files are still those at their paths,
@@ -143,7 +172,7 @@ class Database:
         Raises like :meth:`exclusive`, and :class:`LedgerCorrupt`.
         """
         ends_s = monotonic() + timeout_s
-        with held(self._lock, timeout_s):
+        with (holder := Lock()), held(self._turn, holder, timeout_s):
             self._connected(ends_s, create=create)
             self._users += 1
 
@@ -153,14 +182,11 @@ class Database:
         If another thread keeps it busy for more than a second, it stays open: closing must not
         take long, and committed data is on disk already.
         """
-        if not self._lock.acquire(timeout=_CLOSE_TIMEOUT_S):
-            return
-        try:
-            self._users -= 1
-            if self._users <= 0 and not self._is_inherited:
-                self._disconnect()
-        finally:
-            self._lock.release()
+        with (holder := Lock()), self._turn.held(holder, slices(_CLOSE_TIMEOUT_S)) as is_in_time:
+            if is_in_time:
+                self._users -= 1
+                if self._users <= 0 and not self._is_inherited:
+                    self._disconnect()
 
     def _connected(self, ends_s: float, *, create: bool = False) -> sqlite3.Connection:
         """Return the connection, and open it first if necessary; the lock is held."""
@@ -177,12 +203,12 @@ class Database:
         except BaseException:
             connection.close()
             raise
+        self._timeout_ms, self._synchronous = -1, ""
         self._connection, self._files, self._log = connection, files, log
         reserve(files)
         # Also for a handle that nobody closes, whose descriptors end with it.
         self._reservation = weakref.finalize(self, free, files)
         self._reservation.atexit = False
-        self._timeout_ms, self._synchronous = -1, ""
         return connection
 
     def _disconnect(self) -> None:
@@ -199,12 +225,12 @@ class Database:
 
     def pause(self, ends_s: float) -> bool:
         """Before a fork, lock out all other threads and close; return whether that succeeded."""
-        if not self._lock.acquire(timeout=max(ends_s - monotonic(), 0)):
+        if not self._turn.acquire(self._pausing, slices(ends_s - monotonic())):
             return False
         while self._readers and monotonic() < ends_s:
             sleep(_POLL_S)
         if self._readers:
-            self._lock.release()
+            self._turn.release(self._pausing)
             return False
         with suppress(sqlite3.Error):
             self._disconnect()
@@ -212,11 +238,11 @@ class Database:
 
     def resume(self) -> None:
         """Release the lock after the fork, in the parent and in the child."""
-        self._lock.release()
+        self._turn.release(self._pausing)
 
     def inherit(self) -> None:
         """Mark the handle as the parent's, in a child that was forked while it was in use."""
-        self._lock = threading.Lock()
+        self._turn = Slots()
         self._is_inherited = True
         for connection in (self._connection, *self._readers):
             if connection is not None:
@@ -226,15 +252,22 @@ class Database:
 
 
 @contextmanager
-def held(lock: threading.Lock, timeout_s: float) -> Iterator[None]:
-    """Hold ``lock``. Raises :class:`LedgerUnavailable` if another thread holds it for
+def held(slots: Slots, holder: Lock, timeout_s: float) -> Iterator[None]:
+    """Hold one of ``slots``. Raises :class:`LedgerUnavailable` if other threads hold them for
     ``timeout_s``."""
-    if not lock.acquire(timeout=max(timeout_s, 0)):
-        raise LedgerUnavailable("the ledger is busy: another thread is using it; try again")
-    try:
+    with slots.held(holder, slices(timeout_s)) as is_in_time:
+        if not is_in_time:
+            raise LedgerUnavailable("the ledger is busy: another thread is using it; try again")
         yield
-    finally:
-        lock.release()
+
+
+def slices(timeout_s: float) -> Iterator[float]:
+    """Yield the timeouts of short waits that together take ``timeout_s``, at least one of them."""
+    ends_s = monotonic() + max(timeout_s, 0)
+    while True:
+        yield max(min(ends_s - monotonic(), _WAIT_SLICE_S), 0)
+        if monotonic() >= ends_s:
+            return
 
 
 def _connect(path: Path, timeout_s: float) -> sqlite3.Connection:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import threading
 from pathlib import Path
+from threading import Lock
 from time import monotonic
 from weakref import WeakValueDictionary
 
 from ugsd_privacy.files.reserved_files import FileId
 from ugsd_privacy.forks import call_around_forks
-from ugsd_privacy.ledger.database import Database, held
+from ugsd_privacy.ledger.database import Database, held, slices
 from ugsd_privacy.ledger.files import prepare_files
+from ugsd_privacy.slots import Slots
 
 __all__ = ["open_database"]
 
@@ -31,17 +32,20 @@ class _Registry:
     """The handles of this process, by path and file identity."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self._turn = Slots()
+        self._fork = Lock()
+        """Holds the turn during a fork."""
+        self._fork.acquire()
         self._open: WeakValueDictionary[tuple[Path, FileId], Database] = WeakValueDictionary()
         self._is_watching = False
-        self._forking = threading.Lock()
+        self._forking = Lock()
         """Held by a thread that forks: the next two fields belong to one fork at a time."""
         self._paused: list[Database] = []
         self._is_held = False
 
     def open(self, path: Path, timeout_s: float, *, create: bool) -> Database:
         ends_s = monotonic() + timeout_s
-        with held(self._lock, timeout_s):
+        with (holder := Lock()), held(self._turn, holder, timeout_s):
             self._watch_forks()
             path = path.parent.resolve() / path.name
             file = prepare_files(path, create=create)
@@ -72,7 +76,7 @@ class _Registry:
     def _before_fork(self) -> None:
         self._forking.acquire()
         ends_s = monotonic() + _FORK_TIMEOUT_S
-        self._is_held = self._lock.acquire(timeout=_FORK_TIMEOUT_S)
+        self._is_held = self._turn.acquire(self._fork, slices(_FORK_TIMEOUT_S))
         self._paused = [each for each in list(self._open.values()) if each.pause(ends_s)]
 
     def _after_fork(self) -> None:
@@ -81,14 +85,14 @@ class _Registry:
             database.resume()
         is_held, self._is_held = self._is_held, False
         if is_held:
-            self._lock.release()
+            self._turn.release(self._fork)
         if self._forking.locked():  # else the first ledger was opened during this fork
             self._forking.release()
 
     def _after_fork_in_child(self) -> None:
         paused = list(self._paused)
         if not self._is_held:
-            self._lock = threading.Lock()
+            self._turn = Slots()
         self._after_fork()
         for database in list(self._open.values()):
             if not any(database is each for each in paused):

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import os
 import sqlite3
-import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
+from itertools import repeat
 from pathlib import Path
+from threading import Lock
 from typing import Literal, Self
 
 from ugsd_privacy.errors import LedgerCorrupt, LedgerMoved, LedgerUnavailable
 from ugsd_privacy.files.file_owners import remedy_of
 from ugsd_privacy.ledger.anchor import Anchor, Mark
 from ugsd_privacy.ledger.clock import Uptime
-from ugsd_privacy.ledger.database import Database
+from ugsd_privacy.ledger.database import Database, slices
 from ugsd_privacy.ledger.handles import open_database
 from ugsd_privacy.ledger.schema import LOST, is_new
 from ugsd_privacy.ledger.views import (
@@ -23,12 +24,14 @@ from ugsd_privacy.ledger.views import (
     OwnerTransaction,
     SigningTransaction,
 )
+from ugsd_privacy.slots import Slots
 
 __all__ = ["Ledger"]
 
 _FILE_NAME = "ledger.sqlite3"
 _ROLLED_BACK = "rolled back"
 _CLOSE_TIMEOUT_S = 1.0
+_OPEN_SLICE_S = 0.05
 _CORRUPT = {
     sqlite3.SQLITE_CORRUPT,
     sqlite3.SQLITE_NOTADB,
@@ -71,7 +74,7 @@ class Ledger:
         self._anchor_path = None if anchor is None else Path(anchor)
         self._create = create
         self._busy_timeout_s = busy_timeout_s
-        self._lock = threading.Lock()
+        self._turn = Slots()
         self._database: Database | None = None
         self._anchor: Anchor | None = None
 
@@ -87,7 +90,11 @@ class Ledger:
         directory or read its file. Raises :class:`LedgerCorrupt` if it is damaged, is not the one
         that its anchor marks, or is missing or empty and ``create`` is false.
         """
-        with self._lock, _typed_errors(self.path):
+        with (
+            (holder := Lock()),
+            self._turn.held(holder, repeat(_OPEN_SLICE_S)),
+            _typed_errors(self.path),
+        ):
             if self._database is None:
                 timeout_s = self._busy_timeout_s if timeout_s is None else timeout_s
                 database = open_database(self.path, timeout_s, create=self._create)
@@ -107,18 +114,19 @@ class Ledger:
 
     def close(self) -> None:
         """Close the ledger within about two seconds. May be called again."""
-        if not self._lock.acquire(timeout=_CLOSE_TIMEOUT_S):
-            return  # another thread is still opening it; the last reference closes it
-        try:
-            with _typed_errors(self.path):
-                database, self._database = self._database, None
-                anchor, self._anchor = self._anchor, None
-                if anchor is not None:
-                    anchor.close()
-                if database is not None:
-                    database.release()
-        finally:
-            self._lock.release()
+        with (
+            (holder := Lock()),
+            self._turn.held(holder, slices(_CLOSE_TIMEOUT_S)) as is_in_time,
+            _typed_errors(self.path),
+        ):
+            if not is_in_time:
+                return  # another thread is still opening it; the last reference closes it
+            database, self._database = self._database, None
+            anchor, self._anchor = self._anchor, None
+            if anchor is not None:
+                anchor.close()
+            if database is not None:
+                database.release()
 
     def __enter__(self) -> Self:
         return self.open()
@@ -228,15 +236,9 @@ class Ledger:
                 self._require_in_place()
                 database.set_synchronous(synchronous)
                 db.execute("BEGIN IMMEDIATE")
-                try:
-                    yield db
-                    if db.in_transaction:
-                        db.execute("COMMIT")
-                except BaseException:
-                    with suppress(sqlite3.Error):
-                        if db.in_transaction:
-                            db.execute("ROLLBACK")
-                    raise
+                yield db
+                if db.in_transaction:
+                    db.execute("COMMIT")
 
     def _require_open(self) -> Database:
         if self._database is None:
@@ -306,6 +308,8 @@ def _typed_errors(path: Path) -> Iterator[None]:
         raise _corrupt(path, "it cannot be read") from error
     except sqlite3.Error as error:
         primary = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_MISUSE) & 0xFF
+        if primary == sqlite3.SQLITE_ERROR and "transaction" in str(error):
+            raise LedgerUnavailable(f"{path}: a transaction was interrupted: try again") from error
         if primary in _CORRUPT:
             raise _corrupt(path, "it cannot be read") from error
         name = getattr(error, "sqlite_errorname", "an error")

@@ -21,6 +21,8 @@ from threading import Lock, RLock
 from time import monotonic
 from typing import TYPE_CHECKING, TypeVar
 
+from ugsd_privacy.slots import Slots
+
 from ugsd_sdk.errors import CallEnded, CaptionCancelled, CaptionTimeout, ConfigError, WrongType
 
 if TYPE_CHECKING:
@@ -121,13 +123,12 @@ class Call:
                 return
 
     @contextmanager
-    def holding(self, lock: Lock) -> Iterator[None]:
-        """Hold ``lock`` inside the block; raises as :meth:`check` does while waiting for it."""
-        next(wait_s for wait_s in self.slices(math.inf) if lock.acquire(timeout=wait_s))
-        try:
+    def holding(self, slots: Slots, holder: Lock) -> Iterator[None]:
+        """Hold one of ``slots`` in the name of ``holder`` inside the block; raises as
+        :meth:`check` does before and while waiting for it."""
+        self.check()
+        with slots.held(holder, self.slices(math.inf)):
             yield
-        finally:
-            lock.release()
 
     @contextmanager
     def running(self) -> Iterator[None]:

@@ -8,14 +8,14 @@ Waits for a verifier, a pipe or a lock do not need a core, and are made without 
 from __future__ import annotations
 
 import os
-from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from threading import Lock, local
 
 from ugsd_privacy.forks import call_in_children
+from ugsd_privacy.slots import Slots
 
-from ugsd_sdk.calls.call import current_call
+from ugsd_sdk.calls.call import Call, current_call
 
 __all__ = ["CORE_SLOTS", "CoreSlots", "usable_cores"]
 
@@ -38,72 +38,50 @@ class CoreSlots:
     """
 
     def __init__(self, count: Callable[[], int] = usable_cores) -> None:
-        """``count`` returns how many slots there are; it is asked when the first one is needed."""
+        """``count`` returns how many slots there are; it is asked when one is needed."""
         self._count = count
         self._begin()
         call_in_children(self._begin)
 
     def _begin(self) -> None:
-        self._queue = _Queue(self._count)
+        self._slots = Slots(self._count)
+        self._own = local()
+        """The holder of the slot that the current thread has."""
+
+    @property
+    def num_held(self) -> int:
+        """How many slots are held."""
+        return self._slots.num_held
+
+    @property
+    def num_waiting(self) -> int:
+        """How many threads wait for a slot."""
+        return self._slots.num_waiting
 
     @contextmanager
-    def held(self) -> Iterator[None]:
-        """Hold a slot inside the block. A thread that holds one needs no second one.
+    def held(self, holder: Lock) -> Iterator[None]:
+        """Hold a slot inside the block, in the name of ``holder`` (:mod:`ugsd_privacy.slots`). A
+        thread that holds one needs no second one.
 
         Raises :class:`CallEnded` if the thread's call has ended while this waits.
         """
-        queue = self._queue
-        if getattr(queue.own, "is_held", False):
+        slots, own = self._slots, self._own
+        outer: Lock | None = getattr(own, "holder", None)
+        if outer is not None and outer.locked():
             yield
             return
-        queue.acquire(current_call().check)
-        queue.own.is_held = True
-        try:
-            yield
-        finally:
-            queue.own.is_held = False
-            queue.release()
+        with slots.held(holder, _slices(current_call())):
+            own.holder = holder
+            try:
+                yield
+            finally:
+                own.holder = None
 
 
-class _Queue:
-    def __init__(self, count: Callable[[], int]) -> None:
-        self.own = local()
-        """Whether the current thread holds a slot."""
-        self._count = count
-        self._lock = Lock()
-        """Guards the two below; held for a moment only."""
-        self._num_held = 0
-        self._waiting: deque[Lock] = deque()
-        """A locked lock for each waiting thread, which is unlocked to hand it a slot."""
-
-    def acquire(self, check: Callable[[], None]) -> None:
-        with self._lock:
-            if not self._waiting and self._num_held < self._count():
-                self._num_held += 1
-                return
-            turn = Lock()
-            turn.acquire()
-            self._waiting.append(turn)
-        try:
-            while not turn.acquire(timeout=_WAIT_SLICE_S):
-                check()
-        except BaseException:
-            self._give_up(turn)
-            raise
-
-    def _give_up(self, turn: Lock) -> None:
-        with self._lock:
-            if turn in self._waiting:
-                self._waiting.remove(turn)
-                return
-        self.release()  # it was handed a slot in the meantime
-
-    def release(self) -> None:
-        with self._lock:
-            if self._waiting:
-                self._waiting.popleft().release()
-            else:
-                self._num_held -= 1
+def _slices(call: Call) -> Iterator[float]:
+    while True:
+        yield _WAIT_SLICE_S
+        call.check()
 
 
 CORE_SLOTS = CoreSlots()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from threading import Condition
+from threading import Condition, RLock
 
 from ugsd_privacy.forks import call_in_children
 
@@ -25,7 +25,9 @@ class OpenCalls:
         call_in_children(self._reset)
 
     def _reset(self) -> None:
-        self._condition = Condition()
+        self._lock = RLock()
+        """Entered as itself, since an interrupt within ``Condition.__enter__`` would lose it."""
+        self._condition = Condition(self._lock)
         self._calls: set[Call] = set()
 
     @contextmanager
@@ -48,13 +50,13 @@ class OpenCalls:
 
         Raises :class:`CaptionerClosed` after :meth:`refuse`.
         """
-        with self._condition:
+        with self._lock:
             self.require_open()
             self._calls.add(call)
         try:
             yield
         finally:
-            with self._condition:
+            with self._lock:
                 self._calls.discard(call)
                 self._condition.notify_all()
 
@@ -70,17 +72,17 @@ class OpenCalls:
 
     def refuse(self) -> None:
         """Allow no more calls. Those that run go on."""
-        with self._condition:
+        with self._lock:
             self._is_closed = True
 
     def end_all(self, error: Callable[[], CaptionerClosed] = CaptionerClosed) -> None:
         """Let all calls that run raise ``error`` at their next step."""
-        with self._condition:
+        with self._lock:
             calls = list(self._calls)
         for call in calls:
             call.cancel(error)
 
     def wait(self, timeout_s: float) -> bool:
         """Return whether no call runs any more within ``timeout_s``."""
-        with self._condition:
+        with self._lock:
             return self._condition.wait_for(lambda: not self._calls, timeout_s)

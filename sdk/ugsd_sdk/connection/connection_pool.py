@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from threading import Condition
+from dataclasses import dataclass
+from itertools import count
+from threading import Lock
 from time import monotonic
 
 from ugsd_privacy.forks import call_in_children
+from ugsd_privacy.slots import Slots
 
 from ugsd_sdk.calls.call import current_call
 from ugsd_sdk.concurrency.smoothed_time import SmoothedTime
@@ -16,6 +19,23 @@ from ugsd_sdk.connection.verifier_connection import VerifierConnection
 from ugsd_sdk.errors import VerifierTimeout, VerifierUnreachable
 
 __all__ = ["ConnectionPool"]
+
+
+@dataclass(eq=False)
+class _Pooled:
+    link: VerifierConnection
+    holder: Lock | None = None
+    """Locked for as long as the caption lasts that uses it (:mod:`ugsd_privacy.slots`)."""
+    num_return: int = 0
+
+    @property
+    def is_idle(self) -> bool:
+        return self.holder is None or not self.holder.locked()
+
+    @property
+    def preference(self) -> tuple[bool, bool, int]:
+        link = self.link
+        return link.state is LinkState.READY, not link.is_awaiting_answer, self.num_return
 
 
 class ConnectionPool:
@@ -28,18 +48,21 @@ class ConnectionPool:
     def __init__(self, new: Callable[[], VerifierConnection], *, size: int) -> None:
         self._new = new
         self._size = size
-        self._condition = Condition()
-        self._idle = [new()]
-        """In the order of their return; the last one is used next."""
-        self._in_use: list[VerifierConnection] = []
+        self._begin()
+        self._pooled = [_Pooled(new())]
+        self._returns = count(1)
         self._is_stopped = False
         call_in_children(self._forget_in_child)
+
+    def _begin(self) -> None:
+        self._lock = Lock()
+        self._slots = Slots(lambda: self._size)
 
     @property
     def first(self) -> VerifierConnection:
         """A connection of the pool: the one that is used next, if any is idle."""
-        with self._condition:
-            return (self._idle or self._in_use)[-1]
+        with self._lock:
+            return max(self._pooled, key=lambda each: (each.is_idle, each.preference)).link
 
     @property
     def round_trip(self) -> SmoothedTime | None:
@@ -52,8 +75,8 @@ class ConnectionPool:
         return LinkState.READY in self._states()
 
     def _states(self) -> set[LinkState]:
-        with self._condition:
-            return {link.state for link in (*self._idle, *self._in_use)}
+        with self._lock:
+            return {each.link.state for each in self._pooled}
 
     def start_connecting(self) -> None:
         """Start connecting with one connection, unless it is connected. Returns at once."""
@@ -69,71 +92,90 @@ class ConnectionPool:
     @contextmanager
     def acquired(self, timeout_s: float) -> Iterator[VerifierConnection]:
         """Acquire a connection for as long as the context lasts, as :meth:`acquire` does."""
-        link = self.acquire(timeout_s)
-        try:
-            yield link
-        finally:
-            self.release(link)
+        with (holder := Lock()):
+            link = self.acquire(timeout_s, holder)
+            try:
+                yield link
+            finally:
+                self.release(link, holder)
 
-    def acquire(self, timeout_s: float) -> VerifierConnection:
-        """Return a connection that nobody else uses until :meth:`release`, one with a session if
-        there is any. Wait for one for at most ``timeout_s`` if all are in use.
+    def acquire(self, timeout_s: float, holder: Lock | None = None) -> VerifierConnection:
+        """Return a connection that nobody else uses until :meth:`release`, or until ``holder`` is
+        unlocked, which the caller holds. One with a session is preferred, and one whose last
+        question was answered. Wait for one for at most ``timeout_s`` if all are in use.
 
         Raises :class:`VerifierTimeout` if none came back in time, and :class:`VerifierUnreachable`
         if the pool is closed; or a ``CallEnded`` of the current call.
         """
-        with self._condition:
-            slices = current_call().slices(max(timeout_s, 0))
-            if not any(self._condition.wait_for(self._has_one, wait_s) for wait_s in slices):
-                raise VerifierTimeout(
-                    "other captions of this user hold all connections to the verifier: wait for "
-                    "them, or raise verifier.connections_per_user"
-                )
+        if holder is None:
+            holder = Lock()
+            holder.acquire()
+        try:
+            return self._lent(holder, timeout_s)
+        except BaseException:
+            self._slots.release(holder)
+            raise
+
+    def _lent(self, holder: Lock, timeout_s: float) -> VerifierConnection:
+        is_in_time = self._slots.acquire(holder, self._slices(timeout_s))
+        if self._is_stopped:
+            raise VerifierUnreachable("the captioner was closed: create another")
+        if not is_in_time:
+            raise VerifierTimeout(
+                "other captions of this user hold all connections to the verifier: wait for "
+                "them, or raise verifier.connections_per_user"
+            )
+        with self._lock:
+            idle = [each for each in self._pooled if each.is_idle]
+            if not idle:
+                idle = [_Pooled(self._new())]
+                self._pooled += idle
+            chosen = max(idle, key=lambda each: each.preference)
+            chosen.holder = holder
+            return chosen.link
+
+    def _slices(self, timeout_s: float) -> Iterator[float]:
+        for wait_s in current_call().slices(max(timeout_s, 0)):
             if self._is_stopped:
-                raise VerifierUnreachable("the captioner was closed: create another")
-            if not self._idle:
-                self._idle.append(self._new())
-            ready = [link for link in self._idle if link.state is LinkState.READY]
-            link = (ready or self._idle)[-1]
-            self._idle.remove(link)
-            self._in_use.append(link)
-            return link
+                return
+            yield wait_s
 
-    def release(self, link: VerifierConnection) -> None:
-        """Return a connection that was acquired."""
-        with self._condition:
-            self._in_use.remove(link)
-            self._idle.append(link)
-            self._condition.notify()
-
-    def _has_one(self) -> bool:
-        return self._is_stopped or bool(self._idle) or len(self._in_use) < self._size
+    def release(self, link: VerifierConnection, holder: Lock | None = None) -> None:
+        """Return a connection that was acquired, by ``holder`` if it was given then."""
+        with self._lock:
+            pooled = next((each for each in self._pooled if each.link is link), None)
+            lent = None if pooled is None else pooled.holder
+            if pooled is None or lent is None or holder not in {None, lent}:
+                return  # it was taken back
+            pooled.num_return, pooled.holder = next(self._returns), None
+        self._slots.release(lent)
 
     def stop(self) -> None:
         """Stop connecting, and end the waits of every thread. Call :meth:`close` next."""
-        with self._condition:
+        with self._lock:
             self._is_stopped = True
-            links = [*self._idle, *self._in_use]
-            self._condition.notify_all()
+            links = [each.link for each in self._pooled]
         for link in links:
             link.stop()
 
     def close(self) -> None:
         """Close all connections. May be called again."""
         self.stop()
-        with self._condition:
-            links = [*self._idle, *self._in_use]
+        with self._lock:
+            links = [each.link for each in self._pooled]
         for link in links:
             link.close()
 
     def disconnect(self) -> None:
         """Close the connections that are not in use; the next caption opens one again."""
-        with self._condition:
+        with self._lock:
             if self._is_stopped:
                 return
-            idle, self._idle = self._idle, [] if self._in_use else [self._new()]
-        for link in idle:
-            link.close()
+            idle = [each for each in self._pooled if each.is_idle]
+            in_use = [each for each in self._pooled if each not in idle]
+            self._pooled = in_use or [_Pooled(self._new())]
+        for each in idle:
+            each.link.close()
 
     def _forget_in_child(self) -> None:
-        self._condition = Condition()  # a thread of the parent may have held the other one
+        self._begin()  # a thread of the parent may have held the other locks

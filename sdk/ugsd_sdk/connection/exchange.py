@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
+from threading import Lock
 from time import monotonic
 from typing import TypeVar
 
@@ -63,8 +64,10 @@ class Exchange:
         recording: bytes | None = None,
         answered: Callable[[float], None] = lambda _: None,
         call: Call | None = None,
+        holder: Lock | None = None,
     ) -> None:
-        """A connection of ``links`` is acquired with the first block, until :meth:`close`.
+        """A connection of ``links`` is acquired with the first block, until :meth:`close`, in the
+        name of ``holder`` (:mod:`ugsd_privacy.slots`), so that it returns with the caption's end.
 
         ``deadline_s`` limits one block, from its sealing to its verdict. All waits for the
         verifier and for the ledger count against ``waiting``, the caption's total. ``recording`` is
@@ -76,6 +79,7 @@ class Exchange:
         self.traffic_shape = traffic_shape
         self.waiting = waiting
         self._links = links
+        self._holder = holder
         self._acquired: VerifierConnection | None = None
         self._deadline_s = deadline_s
         self._call = call or Call()
@@ -212,7 +216,7 @@ class Exchange:
         """Return the connection; nothing is sent or received afterwards."""
         link, self._acquired = self._acquired, None
         if link is not None:
-            self._links.release(link)
+            self._links.release(link, self._holder)
 
     @property
     def caption_id(self) -> bytes | None:
@@ -238,7 +242,7 @@ class Exchange:
             with self._verifier_time() as timeout_s:
                 ends_s = monotonic() + timeout_s
                 if self._acquired is None:
-                    self._acquired = self._links.acquire(timeout_s)
+                    self._acquired = self._links.acquire(timeout_s, self._holder)
                 remaining_s = max(ends_s - monotonic(), 0.0)
                 return self._acquired.session(remaining_s, only=self._session)
         except (TransportError, PrivacyError):

@@ -126,6 +126,12 @@ class VerifierConnection:
         return self._state
 
     @property
+    def is_awaiting_answer(self) -> bool:
+        """Whether the answer to the last question is still to come, or to be read."""
+        session = self._session
+        return session is not None and session.unanswered
+
+    @property
     def round_trip(self) -> SmoothedTime | None:
         """The round trip to the verifier, measured without content; ``None`` without a session, or
         if the transport does not measure it."""

@@ -123,7 +123,7 @@ class OnnxDrafter:
         embeddings: list[NDArray[np.float32]] = []
         lengths: list[int] = []
         for piece in speech:
-            with CORE_SLOTS.held():
+            with (holder := Lock()), CORE_SLOTS.held(holder):
                 windows = encoder_windows(levelled(piece))
                 embeddings += embed_windows(self._embed_frames, windows)
                 lengths += map(len, windows)

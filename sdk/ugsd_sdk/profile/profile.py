@@ -13,6 +13,7 @@ from ugsd_privacy.errors import ExportFailed, KeyFileError
 from ugsd_privacy.files.atomic_files import write_atomically
 from ugsd_privacy.files.file_owners import remedy_of
 from ugsd_privacy.forks import call_in_children
+from ugsd_privacy.slots import Slots
 
 from ugsd_sdk.arguments import path_of
 from ugsd_sdk.errors import ProfileError, WrongType
@@ -60,7 +61,7 @@ class Profile:
         before"), but that neither their emotion nor what may be sent depends on it."""
         self._only_compares = only_compares
         self._lock = Lock()
-        self.turn = Lock()
+        self.turn = Slots()
         """Held by a caption that may change the profile, from its encoding to its end."""
         self._stored = StoredProfile("", EMPTY_PROFILE)
         self._previous: Utterance | None = None
@@ -308,5 +309,5 @@ class Profile:
             self._stored, self._has_set_aside = stored, False
 
     def _begin_in_child(self) -> None:
-        self._lock, self.turn = Lock(), Lock()  # a thread of the parent may have held the others
+        self._lock, self.turn = Lock(), Slots()  # a thread of the parent may have held the others
         self._previous = None

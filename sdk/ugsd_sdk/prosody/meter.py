@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from threading import Lock
 
 import numpy as np
 from numpy.typing import NDArray
@@ -52,7 +53,7 @@ class ProsodyMeter:
         """Measure ``piece``, mono (n,) at 16 kHz and finite, of about a minute at most, whose first
         sample is sample ``start`` of the recording. ``spans`` are the first sample of each span of
         speech in it and the one after its last, in order."""
-        with CORE_SLOTS.held():
+        with (holder := Lock()), CORE_SLOTS.held(holder):
             contours = measure_contours(piece, spans, start)
         if contours is None:
             return

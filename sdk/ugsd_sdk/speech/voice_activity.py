@@ -111,7 +111,7 @@ class VoiceActivityDetector:
         """
         if not recording.any():
             return Speech((), len(recording))
-        with CORE_SLOTS.held():
+        with (holder := Lock()), CORE_SLOTS.held(holder):
             return self._found(recording)
 
     def _found(self, recording: Float32) -> Speech:

@@ -7,6 +7,7 @@ from threading import Event, Lock, Thread
 from time import monotonic
 
 import pytest
+from ugsd_privacy.slots import Slots
 from ugsd_sdk.calls.call import Call, current_call
 from ugsd_sdk.errors import (
     CallEnded,
@@ -68,18 +69,20 @@ def test_nothing_ends_a_committed_call() -> None:
 
 @pytest.mark.parametrize("timeout_s", [None, 0.2])
 def test_waiting_for_a_lock_ends(timeout_s: float | None) -> None:
-    call, lock, waits = Call(timeout_s), Lock(), Event()
+    call, turn, waits = Call(timeout_s), Slots(), Event()
     errors: list[CallEnded] = []
 
     def wait() -> None:
         waits.set()
         try:
-            with call.holding(lock):
+            with (holder := Lock()), call.holding(turn, holder):
                 pass
         except CallEnded as error:
             errors.append(error)
 
-    lock.acquire()
+    other = Lock()
+    other.acquire()
+    assert turn.acquire(other, ())
     thread = Thread(target=wait)
     thread.start()
     assert waits.wait(10)
@@ -91,11 +94,11 @@ def test_waiting_for_a_lock_ends(timeout_s: float | None) -> None:
     ]
 
 
-def test_lock_is_released_after_its_block() -> None:
-    call, lock = Call(), Lock()
-    with call.holding(lock):
-        assert lock.locked()
-    assert not lock.locked()
+def test_turn_is_returned_after_its_block() -> None:
+    call, turn = Call(), Slots()
+    with (holder := Lock()), call.holding(turn, holder):
+        assert turn.num_held == 1
+    assert turn.num_held == 0
 
 
 def test_slices_last_as_long_as_allowed() -> None:

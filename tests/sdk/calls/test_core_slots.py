@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from threading import Event, Lock, Thread
 from time import monotonic, sleep
 
 import pytest
+from ugsd_privacy.slots import Slots
 from ugsd_sdk.calls.call import Call
 from ugsd_sdk.calls.core_slots import CoreSlots, usable_cores
 from ugsd_sdk.errors import CaptionCancelled, CaptionTimeout
@@ -32,7 +33,7 @@ def holder(some: CoreSlots, end: Event) -> Thread:
     begun = Event()
 
     def hold() -> None:
-        with some.held():
+        with (holder := Lock()), some.held(holder):
             begun.set()
             end.wait(10)
 
@@ -42,6 +43,16 @@ def holder(some: CoreSlots, end: Event) -> Thread:
     return thread
 
 
+def holder_after(some: CoreSlots) -> Thread:
+    """Return a thread that needs a slot once."""
+
+    def use() -> None:
+        with (holder := Lock()), some.held(holder):
+            pass
+
+    return Thread(target=use)
+
+
 def test_never_more_threads_than_slots() -> None:
     some, lock = slots(3), Lock()
     now, most, total = 0, 0, 0
@@ -49,7 +60,7 @@ def test_never_more_threads_than_slots() -> None:
     def work() -> None:
         nonlocal now, most, total
         for _ in range(50):
-            with some.held():
+            with (holder := Lock()), some.held(holder):
                 with lock:
                     now, total = now + 1, total + 1
                     most = max(most, now)
@@ -65,10 +76,10 @@ def test_never_more_threads_than_slots() -> None:
 
 def test_nested_use_needs_one_slot() -> None:
     some = slots(1)
-    with some.held():
-        with some.held():
+    with (holder := Lock()), some.held(holder):
+        with (inner := Lock()), some.held(inner):
             pass
-        waiting = Thread(target=lambda: some.held().__enter__())
+        waiting = holder_after(some)
         waiting.start()
         waiting.join(0.05)
         assert waiting.is_alive(), "the inner use gave the slot away"
@@ -80,15 +91,15 @@ def test_threads_get_slots_in_order() -> None:
     some, order = slots(1), list[int]()
 
     def work(number: int) -> None:
-        with some.held():
+        with (holder := Lock()), some.held(holder):
             order.append(number)
 
-    with some.held():
+    with (holder := Lock()), some.held(holder):
         threads = []
         for number in range(5):
             threads.append(Thread(target=work, args=(number,)))
             threads[-1].start()
-            wait_until(lambda: len(some._queue._waiting) == len(threads))
+            wait_until(lambda: some.num_waiting == len(threads))
     for thread in threads:
         thread.join(10)
     assert order == [0, 1, 2, 3, 4]
@@ -97,37 +108,52 @@ def test_threads_get_slots_in_order() -> None:
 def test_ended_call_stops_waiting() -> None:
     some, end = slots(1), Event()
     thread = holder(some, end)
-    with pytest.raises(CaptionTimeout), Call(timeout_s=0.01).running(), some.held():
+    with (
+        pytest.raises(CaptionTimeout),
+        Call(timeout_s=0.01).running(),
+        (holder := Lock()),
+        some.held(holder),
+    ):
         pass
     call = Call()
     call.cancel()
-    with pytest.raises(CaptionCancelled), call.running(), some.held():
+    with pytest.raises(CaptionCancelled), call.running(), (holder := Lock()), some.held(holder):
         pass
     end.set()
     thread.join(10)
-    with some.held():
+    with (holder := Lock()), some.held(holder):
         pass
 
 
 def test_slot_given_to_an_ended_call_returns() -> None:
     """The call ends just when it is its turn."""
-    some = slots(1)
+    some, first = Slots(), Lock()
+    first.acquire()
+    assert some.acquire(first, ())
 
-    def check() -> None:
-        some._queue.release()  # hands the only slot to the thread that waits here
+    def waits() -> Iterator[float]:
+        some.release(first)
+        yield 0
+        raise AssertionError("it has the slot")
+
+    def ended() -> Iterator[float]:
+        yield 0
+        some.release(first)
         raise CaptionCancelled
 
-    some._queue._num_held = 1
-    with pytest.raises(CaptionCancelled):
-        some._queue.acquire(check)
-    assert some._queue._num_held == 0
+    with pytest.raises(CaptionCancelled), (holder := Lock()), some.held(holder, ended()):
+        pass
+    assert (some.num_held, some.num_waiting) == (0, 0)
+    assert some.acquire(first, ())
+    with (holder := Lock()), some.held(holder, waits()) as is_in_time:
+        assert is_in_time
 
 
 def test_error_inside_returns_the_slot() -> None:
     some = slots(1)
-    with pytest.raises(ZeroDivisionError), some.held():
+    with pytest.raises(ZeroDivisionError), (holder := Lock()), some.held(holder):
         raise ZeroDivisionError
-    with some.held():
+    with (holder := Lock()), some.held(holder):
         pass
 
 
@@ -137,7 +163,7 @@ def test_forked_child_begins_with_free_slots() -> None:
     thread = holder(some, end)
 
     def use() -> str:
-        with Call(timeout_s=10).running(), some.held():
+        with Call(timeout_s=10).running(), (holder := Lock()), some.held(holder):
             return "used"
 
     result = in_child(use)

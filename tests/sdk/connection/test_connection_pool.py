@@ -29,7 +29,7 @@ class Link:
 
     def __init__(self) -> None:
         self.state = LinkState.IDLE
-        self.busy = threading.Lock()
+        self.busy, self.is_awaiting_answer = threading.Lock(), False
 
     def start_connecting(self) -> None:
         self.state = LinkState.READY
