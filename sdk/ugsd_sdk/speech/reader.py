@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain, islice
+from threading import Lock
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -152,14 +153,14 @@ def _pushed(segmenter: Segmenter, piece: Float32) -> list[SegmenterEvent]:
     call = current_call()
     events: list[SegmenterEvent] = []
     for at in range(0, len(piece), _STEP_SAMPLES):
-        with CORE_SLOTS.held():
+        with (holder := Lock()), CORE_SLOTS.held(holder):
             events += segmenter.push(piece[at : at + _STEP_SAMPLES])
         call.check()
     return events
 
 
 def _finished(segmenter: Segmenter) -> list[SegmenterEvent]:
-    with CORE_SLOTS.held():
+    with (holder := Lock()), CORE_SLOTS.held(holder):
         return segmenter.finish()
 
 

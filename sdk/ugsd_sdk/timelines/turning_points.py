@@ -25,6 +25,7 @@ from ugsd_sdk.attributes.relations import MIN_USUAL_CLIPS
 from ugsd_sdk.timelines.comparisons import compared
 from ugsd_sdk.timelines.measures import Float64, Series
 from ugsd_sdk.timelines.parts import TurningPoint
+from ugsd_sdk.timelines.random_orders import RandomOrders
 
 __all__ = ["SIGNIFICANCE", "change_points", "find_turning_points"]
 
@@ -104,6 +105,7 @@ def _changes(values: Float64, rng: np.random.Generator) -> tuple[list[int], floa
     scores = np.stack([_scores(column) for column in values.T], axis=1)
     edges = np.unique(np.linspace(0, count, min(count, _MOST_EDGES) + 1).round().astype(np.int64))
     pairs = _Stretches(edges[:, None], edges[None, :], count)
+    orders = RandomOrders(scores, rng)
     sums = _sums(scores[None])
     own = pairs.statistics(sums)[0]
     most = float(own.max())
@@ -111,8 +113,7 @@ def _changes(values: Float64, rng: np.random.Generator) -> tuple[list[int], floa
     batch = max(1, min(_BATCH_ORDERS, _MAX_BATCH // max(scores.size, own.size * scores.shape[1])))
     reached = 0
     for first in range(0, _ORDERS, batch):
-        orders = np.tile(np.arange(count), (min(batch, _ORDERS - first), 1))
-        shuffled = _sums(scores[rng.permuted(orders, axis=1)])
+        shuffled = _sums(orders.draw(min(batch, _ORDERS - first)))
         reached += int(np.count_nonzero(pairs.statistics(shuffled).max(axis=(1, 2)) >= most - 1e-9))
         if 1 + reached > SIGNIFICANCE * (1 + _ORDERS):
             return [], 1.0

@@ -81,9 +81,12 @@ def test_suspended_block_is_ended_by_its_thread(tmp_path: Path) -> None:
 
 def test_own_transaction_is_no_damage(tmp_path: Path) -> None:
     with Ledger(tmp_path / "ledger") as ledger:
-        with ledger.signing(), pytest.raises(LedgerUnavailable, match="try again"):
-            with store._typed_errors(ledger.path):
-                ledger._require_open()._connection.execute("BEGIN")
+        with (
+            ledger.signing(),
+            pytest.raises(LedgerUnavailable, match="try again"),
+            store._typed_errors(ledger.path),
+        ):
+            ledger._require_open()._connection.execute("BEGIN")
         egress(ledger)
         with pytest.raises(sqlite3.OperationalError), ledger._require_open().exclusive(1) as db:
             db.execute("COMMIT")

@@ -135,12 +135,19 @@ def test_checkpoints_of_something_else_are_refused(
 def test_other_files_are_never_overwritten(
     recording: Path, captioner: Captioner, tmp_path: Path
 ) -> None:
-    contents = [b"RIFF....", b"notes\nmore\n", b'{"format":2}\n', b"\x00" * 100]
+    contents = [
+        b"RIFF....",
+        b'{"format":"notes"',
+        b"notes\nmore\n",
+        b'{"format":2}\n',
+        b'{"format":"notes","more":1}\n',
+        b"\x00" * 100,
+    ]
     for content in contents:
         file = tmp_path / "precious"
         file.write_bytes(content)
         file.chmod(0o600)
-        with pytest.raises(CheckpointError, match="no checkpoint"):
+        with pytest.raises(CheckpointError, match="no timeline checkpoint"):
             captioner.timeline(recording, checkpoint=file)
         assert file.read_bytes() == content
 
