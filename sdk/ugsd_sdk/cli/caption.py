@@ -28,6 +28,7 @@ from ugsd_sdk.cli.options import (
     VerifierManifestOption,
     VerifierOption,
     VerifierRootOption,
+    note_unused_key,
     settings_from,
 )
 
@@ -171,6 +172,7 @@ def caption(
         verifier_key=verifier_key,
         offline=offline,
     )
+    note_unused_key(settings, verifier_root, verifier_manifest, verifier_key)
     faults = 0
 
     def report(path: str, fault: str) -> None:

@@ -27,6 +27,7 @@ from ugsd_sdk.cli.options import (
     VerifierManifestOption,
     VerifierOption,
     VerifierRootOption,
+    note_unused_key,
     settings_from,
 )
 
@@ -126,6 +127,7 @@ def listen(
         verifier_key=verifier_key,
         offline=offline,
     )
+    note_unused_key(settings, verifier_root, verifier_manifest, verifier_key)
     sound = _source(source, raw, device)
     with (
         ended_by_sigterm(),

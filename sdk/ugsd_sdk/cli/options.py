@@ -28,6 +28,7 @@ __all__ = [
     "VerifierManifestOption",
     "VerifierOption",
     "VerifierRootOption",
+    "note_unused_key",
     "nothing_sent",
     "settings_from",
 ]
@@ -125,12 +126,11 @@ def settings_from(
     """Return the settings: options win over the environment, and it wins over the file.
 
     Raises :class:`ConfigError`, and :class:`typer.BadParameter` for ``offline`` with an option of
-    the verifier. A key without a verifier is noted on standard error.
+    the verifier.
     """
     from ugsd_sdk.settings.config import Settings  # noqa: PLC0415
 
-    has_key = bool(verifier_root or verifier_manifest or verifier_key)
-    if offline and (verifier or has_key):
+    if offline and (verifier or verifier_root or verifier_manifest or verifier_key):
         raise typer.BadParameter(
             "--offline uses no verifier: leave out the options of the verifier"
         )
@@ -141,9 +141,13 @@ def settings_from(
     )
     if verifier is not None or offline:
         chosen = chosen.model_copy(update={"url": verifier})
-    if chosen.url is None and has_key:
-        print_error("ugsd", "no verifier is used, although its key is given: add --verifier")
     return settings.model_copy(update={"verifier": chosen})
+
+
+def note_unused_key(settings: Settings, *given: str | Path | None) -> None:
+    """Print to standard error that a key of the verifier was ``given`` for nothing, if it was."""
+    if settings.verifier.url is None and any(given):
+        print_error("ugsd", "no verifier is used, although its key is given: add --verifier")
 
 
 def nothing_sent(place: Home) -> str:

@@ -23,6 +23,7 @@ from ugsd_sdk.cli.options import (
     VerifierManifestOption,
     VerifierOption,
     VerifierRootOption,
+    note_unused_key,
     settings_from,
 )
 from ugsd_sdk.cli.output_files import is_one_of, require_new
@@ -120,6 +121,7 @@ def timeline(
         verifier_key=verifier_key,
         offline=offline,
     )
+    note_unused_key(settings, verifier_root, verifier_manifest, verifier_key)
     try:
         with ended_by_sigterm(), Captioner(drafter, config=settings) as captioner:
             await_verifier(captioner, settings)
