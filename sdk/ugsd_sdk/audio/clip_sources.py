@@ -87,8 +87,8 @@ def opened(clip: EncodedClip) -> Iterator[BinaryIO]:
         if not size_of(file):
             file.close()
             raise EmptyAudio(
-                "the file object has no bytes after its position: call seek(0) before, or record "
-                "again"
+                "it has no bytes: nothing was piped in, or the file object is at its end and needs "
+                "seek(0) before"
             )
     with file:
         yield file

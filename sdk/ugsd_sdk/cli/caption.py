@@ -12,11 +12,25 @@ import typer
 from ugsd_privacy.output.plain_text import plain_line
 from ugsd_privacy.output.terminal import print_error
 
-from ugsd_sdk.attributes.length import CaptionLength
-from ugsd_sdk.cli.caption_outputs import OutputFormat, output_for
+from ugsd_sdk.cli.caption_outputs import output_for
 from ugsd_sdk.cli.clip_inputs import ClipInput, clip_inputs
+from ugsd_sdk.cli.formats import OutputFormat
 from ugsd_sdk.cli.interruption import ended_by_sigterm
-from ugsd_sdk.cli.options import ConfigOption, HomeOption, UserOption, settings_from
+from ugsd_sdk.cli.options import (
+    ConfigOption,
+    DrafterOption,
+    HomeOption,
+    LengthOption,
+    OfflineOption,
+    SeedOption,
+    UserOption,
+    VerifierKeyOption,
+    VerifierManifestOption,
+    VerifierOption,
+    VerifierRootOption,
+    note_unused_key,
+    settings_from,
+)
 
 if TYPE_CHECKING:
     from ugsd_sdk.captioner import Captioner
@@ -104,40 +118,14 @@ def caption(
     details: Annotated[
         bool, typer.Option("--details", help="With --json: tokens, decisions and receipts too.")
     ] = False,
-    length: Annotated[
-        CaptionLength | None,
-        typer.Option(help="How much a caption says.  [default: normal]", show_choices=True),
-    ] = None,
-    seed: Annotated[
-        int | None,
-        typer.Option(
-            metavar="N", min=0, max=2**32 - 1, help="Chooses among wordings.  [default: 0]"
-        ),
-    ] = None,
-    offline: Annotated[
-        bool, typer.Option("--offline", help="Use no verifier; send nothing.")
-    ] = False,
-    verifier: Annotated[
-        str | None,
-        typer.Option(metavar="embedded|URL", help="Verifier: `embedded`, or a ws/wss address."),
-    ] = None,
-    verifier_root: Annotated[
-        str | None,
-        typer.Option(metavar="FILE|TEXT", help="The root key that signed the verifier's manifest."),
-    ] = None,
-    verifier_manifest: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="The manifest of the verifier's keys.")
-    ] = None,
-    verifier_key: Annotated[
-        str | None,
-        typer.Option(
-            metavar="FILE|TEXT",
-            help="Public key of a verifier on this machine, instead of root and manifest.",
-        ),
-    ] = None,
-    drafter: Annotated[
-        str, typer.Option(metavar="starter|free|DIR", help="The model on this device.")
-    ] = "starter",
+    length: LengthOption = None,
+    seed: SeedOption = None,
+    offline: OfflineOption = False,
+    verifier: VerifierOption = None,
+    verifier_root: VerifierRootOption = None,
+    verifier_manifest: VerifierManifestOption = None,
+    verifier_key: VerifierKeyOption = None,
+    drafter: DrafterOption = "starter",
     user: UserOption = None,
     user_from: Annotated[
         _UserFrom | None,
@@ -170,10 +158,6 @@ def caption(
     not stop the others. Without --user, --user-from or --profile, each clip is captioned by itself,
     and nothing of the voice is kept.
     """
-    if offline and (verifier or verifier_root or verifier_manifest or verifier_key):
-        raise typer.BadParameter(
-            "--offline uses no verifier: leave out the options of the verifier"
-        )
     if as_json and kind not in {None, OutputFormat.JSONL}:
         raise typer.BadParameter(f"--json is --format jsonl: leave it out, or --format {kind}")
     if user_from and (user or profile):
@@ -188,8 +172,7 @@ def caption(
         verifier_key=verifier_key,
         offline=offline,
     )
-    if settings.verifier.url is None and (verifier_root or verifier_manifest or verifier_key):
-        print_error("ugsd", "no verifier is used, although its key is given: add --verifier")
+    note_unused_key(settings, verifier_root, verifier_manifest, verifier_key)
     faults = 0
 
     def report(path: str, fault: str) -> None:
@@ -232,11 +215,12 @@ def _check_names(clips: Sequence[ClipInput], user_of: Callable[[ClipInput], str 
             raise typer.BadParameter(f"--user-from: {clip.path}: {error}") from None
 
 
-def await_verifier(captioner: Captioner, settings: Settings) -> None:
-    """Wait for the connection, so that the first clip has a verifier too.
+def await_verifier(captioner: Captioner, settings: Settings, user: str | None = None) -> bool:
+    """Wait for the connection of ``user``, so that their first clip has a verifier too.
 
     The wait for a remote verifier is as long as the one for a block; the embedded verifier first
-    has to start.
+    has to start. Returns whether the verifier can be waited for again: it is not if it could not be
+    reached.
     """
     from ugsd_privacy.errors import PrivacyError
 
@@ -247,7 +231,10 @@ def await_verifier(captioner: Captioner, settings: Settings) -> None:
     is_embedded = verifier.url == EMBEDDED
     try:
         captioner.wait_until_connected(
-            verifier.connect_timeout_s + 1 if is_embedded else verifier.deadline_s
+            verifier.connect_timeout_s + 1 if is_embedded else verifier.deadline_s, user=user
         )
     except (TransportError, PrivacyError) as error:
-        print_error("ugsd", f"continuing without the verifier: {error}")
+        of_user = "" if user is None else f" for the user {user}"
+        print_error("ugsd", f"continuing{of_user} without the verifier: {error}")
+        return not isinstance(error, TransportError)
+    return True

@@ -9,7 +9,6 @@ import os
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Sequence
-from enum import StrEnum
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING
 
@@ -18,6 +17,8 @@ from ugsd_privacy.output.consoles import console
 from ugsd_privacy.output.plain_text import encodable, plain_json
 from ugsd_privacy.output.terminal import print_file, print_json
 
+from ugsd_sdk.cli.formats import OutputFormat, format_of
+from ugsd_sdk.cli.output_files import is_one_of
 from ugsd_sdk.cli.partial_file import PartialFile
 
 if TYPE_CHECKING:
@@ -25,30 +26,10 @@ if TYPE_CHECKING:
     from ugsd_sdk.cli.clip_inputs import ClipInput
     from ugsd_sdk.errors import AudioError
 
-__all__ = ["Output", "OutputFormat", "output_for"]
+__all__ = ["Output", "output_for"]
 
 # Heavy imports are inside the functions, so that --help answers at once.
 # ruff: noqa: PLC0415
-
-
-class OutputFormat(StrEnum):
-    """How captions are written."""
-
-    TEXT = "text"
-    JSONL = "jsonl"
-    VTT = "vtt"
-    SRT = "srt"
-    CSV = "csv"
-
-    @property
-    def suffix(self) -> str:
-        """The usual ending of such a file."""
-        return ".txt" if self is OutputFormat.TEXT else f".{self}"
-
-    @property
-    def is_of_one_clip(self) -> bool:
-        """Whether such a file can be about one recording only."""
-        return self in {OutputFormat.VTT, OutputFormat.SRT}
 
 
 _CONTINUED = (OutputFormat.JSONL, OutputFormat.CSV)
@@ -250,7 +231,11 @@ def output_for(
     path = None if out is None else Path(out)
     is_folder = path is not None and (path.is_dir() or str(out)[-1:] in {"/", os.sep})
     if kind is None:
-        kind = OutputFormat.TEXT if path is None or is_folder else _of_suffix(path)
+        kind = (
+            OutputFormat.TEXT
+            if path is None or is_folder
+            else format_of(path, OutputFormat, otherwise=", or a / at its end for a folder")
+        )
     if details and kind is not OutputFormat.JSONL:
         raise typer.BadParameter("--details prints JSON: add --json")
     if kind.is_of_one_clip and not is_folder and len(clips) > 1:
@@ -267,20 +252,9 @@ def output_for(
         raise typer.BadParameter(
             "--resume continues a file of jsonl or csv, or a folder: give such a --format"
         )
-    target = os.path.realpath(path)
-    if target in (os.path.realpath(clip.path) for clip in clips if not clip.is_stdin):
+    if is_one_of(path, (clip.path for clip in clips if not clip.is_stdin)):
         raise typer.BadParameter(f"{path} is one of the clips: give another file to --out")
     return _OneFile(path, kind, details=details, resume=resume, force=force)
-
-
-def _of_suffix(path: Path) -> OutputFormat:
-    found = next((kind for kind in OutputFormat if kind.suffix == path.suffix.lower()), None)
-    if found is None:
-        raise typer.BadParameter(
-            f"the ending of {path.name} is of no format: add --format "
-            f"{'|'.join(OutputFormat)}, or a / at its end for a folder"
-        )
-    return found
 
 
 def _short(clip: ClipInput) -> str:

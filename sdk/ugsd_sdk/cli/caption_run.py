@@ -46,21 +46,34 @@ class CaptionRun:
         clips: Sequence[ClipInput],
         output: Output,
         report: Callable[[str, str], None],
-        connect: Callable[[Captioner, Settings], None],
+        connect: Callable[[Captioner, Settings, str | None], bool],
     ) -> None:
         """Write the caption of every clip. ``report`` gets the path and the fault of those that
-        have none; ``connect`` waits for the verifier."""
+        have none; ``connect`` waits for the verifier of a user, before their first clip, and
+        returns whether it can be waited for again."""
         done = 0
+        waiting = {self.user_of(clip) for clip in clips}
         try:
             with (
                 profile_at(self.profile_file) as profile,
                 Captioner(self.drafter, config=self.settings) as captioner,
                 _progress(len(clips), is_written=output.is_file) as advance,
             ):
-                connect(captioner, self.settings)
+
+                def wait_for(user: str | None) -> None:
+                    if user in waiting:
+                        waiting.discard(user)
+                        if not connect(captioner, self.settings, user):
+                            waiting.clear()
+
+                def caption(clip: ClipInput) -> Caption:
+                    wait_for(self.user_of(clip))
+                    return self._caption(captioner, profile, clip)
+
+                wait_for(None)  # clips of nobody may be captioned side by side
                 results = captioned(
                     clips,
-                    lambda clip: self._caption(captioner, profile, clip),
+                    caption,
                     jobs=self.jobs,
                     speaker=self._speaker,
                 )

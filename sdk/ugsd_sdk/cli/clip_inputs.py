@@ -113,11 +113,13 @@ def standard_input() -> BinaryIO:
     """Return standard input for bytes. Raises :class:`typer.BadParameter` if it is closed or a
     terminal, where nobody would know that it is waited for."""
     if sys.stdin is None:
-        raise typer.BadParameter("standard input (-) is closed")
+        raise typer.BadParameter(
+            "standard input (-) is closed: pipe a clip into it, or name a file"
+        )
     if sys.stdin.isatty():
         raise typer.BadParameter(
             "standard input (-) is the keyboard: pipe a clip into it, as in "
-            "`ugsd caption - < a.wav`"
+            "`ugsd caption - < a.wav`, or samples with --raw RATE"
         )
     return sys.stdin.buffer
 

@@ -8,7 +8,14 @@ from typing import TYPE_CHECKING, Annotated, cast
 import typer
 from ugsd_privacy.output.terminal import print_line
 
-from ugsd_sdk.cli.options import ConfigOption, HomeOption, UserOption, settings_from
+from ugsd_sdk.cli.options import (
+    ConfigOption,
+    DrafterOption,
+    HomeOption,
+    OfflineOption,
+    UserOption,
+    settings_from,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -43,12 +50,8 @@ def explain(
         Path | None,
         typer.Option(metavar="FILE.svg", help="Write a picture to this file, and print no table."),
     ] = None,
-    offline: Annotated[
-        bool, typer.Option("--offline", help="Use no verifier; send nothing.")
-    ] = False,
-    drafter: Annotated[
-        str, typer.Option(metavar="starter|free|DIR", help="The model on this device.")
-    ] = "starter",
+    offline: OfflineOption = False,
+    drafter: DrafterOption = "starter",
     user: UserOption = None,
     profile: Annotated[
         Path | None,
@@ -73,10 +76,7 @@ def explain(
 
     if plot is not None and plot.suffix.lower() != ".svg":
         raise typer.BadParameter(f"--plot: name a file that ends in .svg, not {plot.name!r}")
-    settings = settings_from(config, home=home, user=user)
-    if offline:
-        alone = settings.verifier.model_copy(update={"url": None})
-        settings = settings.model_copy(update={"verifier": alone})
+    settings = settings_from(config, home=home, user=user, offline=offline)
     speaker = None if profile is None else Profile.load(profile)
     if speaker is not None:
         speaker.freeze()

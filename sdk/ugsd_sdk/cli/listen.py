@@ -12,12 +12,24 @@ import typer
 from ugsd_privacy.output.plain_text import plain_line
 from ugsd_privacy.output.terminal import print_error, print_file, print_json
 
-from ugsd_sdk.attributes.length import CaptionLength
 from ugsd_sdk.cli.caption import await_verifier
-from ugsd_sdk.cli.caption_outputs import OutputFormat
 from ugsd_sdk.cli.clip_inputs import STDIN, standard_input
+from ugsd_sdk.cli.formats import OutputFormat
 from ugsd_sdk.cli.interruption import ended_by_sigterm
-from ugsd_sdk.cli.options import ConfigOption, HomeOption, UserOption, settings_from
+from ugsd_sdk.cli.options import (
+    ConfigOption,
+    DrafterOption,
+    HomeOption,
+    LengthOption,
+    OfflineOption,
+    UserOption,
+    VerifierKeyOption,
+    VerifierManifestOption,
+    VerifierOption,
+    VerifierRootOption,
+    note_unused_key,
+    settings_from,
+)
 
 if TYPE_CHECKING:
     from ugsd_sdk.caption import Caption
@@ -78,16 +90,13 @@ def listen(
         ),
     ] = OutputFormat.TEXT,
     as_json: Annotated[bool, typer.Option("--json", help="Short for --format jsonl.")] = False,
-    length: Annotated[
-        CaptionLength | None,
-        typer.Option(help="How much a caption says.  [default: normal]", show_choices=True),
-    ] = None,
-    offline: Annotated[
-        bool, typer.Option("--offline", help="Use no verifier; send nothing.")
-    ] = False,
-    drafter: Annotated[
-        str, typer.Option(metavar="starter|free|DIR", help="The model on this device.")
-    ] = "starter",
+    length: LengthOption = None,
+    offline: OfflineOption = False,
+    verifier: VerifierOption = None,
+    verifier_root: VerifierRootOption = None,
+    verifier_manifest: VerifierManifestOption = None,
+    verifier_key: VerifierKeyOption = None,
+    drafter: DrafterOption = "starter",
     user: UserOption = None,
     profile: Annotated[
         Path | None,
@@ -108,10 +117,17 @@ def listen(
 
     if as_json and kind not in {OutputFormat.TEXT, OutputFormat.JSONL}:
         raise typer.BadParameter(f"--json is --format jsonl: leave it out, or --format {kind}")
-    settings = settings_from(config, home=home, user=user)
-    if offline:
-        alone = settings.verifier.model_copy(update={"url": None})
-        settings = settings.model_copy(update={"verifier": alone})
+    settings = settings_from(
+        config,
+        home=home,
+        user=user,
+        verifier=verifier,
+        verifier_root=verifier_root,
+        verifier_manifest=verifier_manifest,
+        verifier_key=verifier_key,
+        offline=offline,
+    )
+    note_unused_key(settings, verifier_root, verifier_manifest, verifier_key)
     sound = _source(source, raw, device)
     with (
         ended_by_sigterm(),
@@ -142,10 +158,10 @@ def _source(source: str | None, raw: int | None, device: str | None) -> StreamSo
 
     if source is None:
         if raw is not None:
-            raise typer.BadParameter("--raw is of a pipe: add - for standard input")
+            raise typer.BadParameter("--raw needs standard input: add -")
         return Microphone(int(device) if device is not None and device.isdecimal() else device)
     if device is not None:
-        raise typer.BadParameter("--device is a microphone: leave out the file, or the option")
+        raise typer.BadParameter("--device names a microphone: leave out the file or --device")
     if source != STDIN:
         return source
     if raw is None:
@@ -214,7 +230,9 @@ class _TextLines(_Lines):
     def draft(self, start_s: float, caption: Caption) -> None:
         from rich.text import Text
 
-        line = plain_line(f"{_clock(start_s)}  {caption.text}")
+        from ugsd_sdk.exports.clock import clock
+
+        line = plain_line(f"{clock(start_s, hour_digits=2)}  {caption.text}")
         shown = Text(line, style="dim", no_wrap=True, overflow="ellipsis")
         self._live.update(shown, refresh=True)
 
@@ -222,6 +240,7 @@ class _TextLines(_Lines):
         from rich.text import Text
 
         from ugsd_sdk.cli.caption_output import caption_text, legend
+        from ugsd_sdk.exports.clock import clock
 
         assert caption.caption is not None  # noqa: S101  # each utterance has one
         if self.shows_drafts:
@@ -230,7 +249,7 @@ class _TextLines(_Lines):
         if self._is_first and caption.caption.usage.num_blocks:
             self._is_first = False
             self._console.print(legend(colour=is_terminal))
-        line = Text(f"{_clock(caption.start_s)}  ", style="dim")
+        line = Text(f"{clock(caption.start_s, hour_digits=2)}  ", style="dim")
         self._console.print(line + caption_text(caption.caption, colour=is_terminal))
 
 
@@ -257,9 +276,3 @@ class _FileLines(_Lines):
 
 def _lines(kind: OutputFormat) -> _Lines:
     return _TextLines() if kind is OutputFormat.TEXT else _FileLines(kind)
-
-
-def _clock(seconds: float) -> str:
-    minutes, second = divmod(int(seconds), 60)
-    hour, minute = divmod(minutes, 60)
-    return f"{hour:02}:{minute:02}:{second:02}"

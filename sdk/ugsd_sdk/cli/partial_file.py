@@ -29,7 +29,8 @@ class PartialFile:
     def begin(self, header: str, *, force: bool) -> None:
         """Start a new file. Raises :class:`typer.BadParameter` if there is one, unless ``force``,
         and :class:`ExportFailed`."""
-        for found, what in ((self.path, "exists"), (self.partial, "is of an interrupted run")):
+        left = "was left by an interrupted run"
+        for found, what in ((self.path, "exists"), (self.partial, left)):
             if not force and os.path.lexists(found):
                 raise typer.BadParameter(
                     f"{found} {what}: add --resume to continue it, or --force to replace it"
@@ -63,7 +64,10 @@ class PartialFile:
                         keys.add(key)
                         new.write(data)
         except OSError as error:
-            raise ExportFailed(f"cannot continue {earlier}: {error.strerror}") from error
+            raise ExportFailed(
+                f"cannot continue {earlier}: {error.strerror}: check its permissions and the space "
+                "on the disk"
+            ) from error
         self._open("ab")
         return keys
 
@@ -86,7 +90,10 @@ class PartialFile:
             self._file.close()
             self.partial.replace(self.path)
         except OSError as error:
-            raise ExportFailed(f"cannot write {self.path}: {error.strerror}") from error
+            raise ExportFailed(
+                f"cannot write {self.path}: {error.strerror}: make room or free the name, then add "
+                "--resume"
+            ) from error
 
     def close(self) -> None:
         """Close the file and leave it as it is."""
@@ -98,7 +105,10 @@ class PartialFile:
             self.partial.parent.mkdir(parents=True, exist_ok=True)
             self._file = self.partial.open(mode)  # type: ignore[assignment]
         except OSError as error:
-            raise ExportFailed(f"cannot write {self.partial}: {error.strerror}") from error
+            raise ExportFailed(
+                f"cannot write {self.partial}: {error.strerror}: check the folder's permissions, "
+                "or give another --out"
+            ) from error
 
     @staticmethod
     def _require_header(header: str, data: bytes, path: Path) -> None:

@@ -2,15 +2,31 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from ugsd_privacy.output.terminal import print_error, print_json, print_line
+from ugsd_privacy.output.terminal import print_error, print_file, print_json, print_line
 
-from ugsd_sdk.attributes.length import CaptionLength
-from ugsd_sdk.cli.options import ConfigOption, HomeOption, UserOption, settings_from
+from ugsd_sdk.cli.clip_inputs import STDIN
+from ugsd_sdk.cli.formats import TimelineFormat, format_of
+from ugsd_sdk.cli.interruption import TERMINATED, ended_by_sigterm
+from ugsd_sdk.cli.options import (
+    ConfigOption,
+    DrafterOption,
+    HomeOption,
+    LengthOption,
+    OfflineOption,
+    SeedOption,
+    UserOption,
+    VerifierKeyOption,
+    VerifierManifestOption,
+    VerifierOption,
+    VerifierRootOption,
+    note_unused_key,
+    settings_from,
+)
+from ugsd_sdk.cli.output_files import is_one_of, require_new
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,19 +46,9 @@ _EPILOG = """Examples:
   ugsd timeline meeting.flac --channels together --format vtt
   ugsd timeline day.wav --checkpoint day.checkpoint --out day.json
 
-Exit codes: 0 success, 1 a failure, 2 wrong usage or settings, 130 interrupted.
+Exit codes: 0 success, 1 a failure, 2 wrong usage or settings, 130 interrupted,
+143 terminated.
 """
-
-
-class _Format(StrEnum):
-    TEXT = "text"
-    JSON = "json"
-    JSONL = "jsonl"
-    VTT = "vtt"
-    SRT = "srt"
-    CSV = "csv"
-    SVG = "svg"
-    PNG = "png"
 
 
 def register(app: typer.Typer) -> None:
@@ -54,14 +60,14 @@ def timeline(
     recording: Annotated[str, typer.Argument(metavar="FILE", help="An audio file of up to 12 h.")],
     *,
     channels: Annotated[
-        str,
+        str | None,
         typer.Option(
             metavar="apart|together|NAME,NAME",
-            help="How channels are read; names, left first, are read apart.",
+            help="How channels are read; names, left first, are read apart.  [default: apart]",
         ),
-    ] = "apart",
+    ] = None,
     form: Annotated[
-        _Format | None,
+        TimelineFormat | None,
         typer.Option(
             "--format", help="What is written.  [default: by --out, or text]", show_choices=True
         ),
@@ -70,49 +76,23 @@ def timeline(
         Path | None,
         typer.Option(metavar="FILE", help="Write to this file; its suffix says what, too."),
     ] = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="With --out: replace a file that exists.")
+    ] = False,
     checkpoint: Annotated[
         Path | None,
         typer.Option(
-            "--checkpoint",
-            "--resume",
-            metavar="FILE",
-            help="Continue from this file, or begin it. It holds speaker profiles.",
+            metavar="FILE", help="Continue from this file, or begin it. It holds speaker profiles."
         ),
     ] = None,
-    length: Annotated[
-        CaptionLength | None,
-        typer.Option(help="How much a caption says.  [default: normal]", show_choices=True),
-    ] = None,
-    seed: Annotated[
-        int | None,
-        typer.Option(
-            metavar="N", min=0, max=2**32 - 1, help="Chooses among wordings.  [default: 0]"
-        ),
-    ] = None,
-    offline: Annotated[
-        bool, typer.Option("--offline", help="Use no verifier; send nothing.")
-    ] = False,
-    verifier: Annotated[
-        str | None,
-        typer.Option(metavar="embedded|URL", help="Verifier: `embedded`, or a ws/wss address."),
-    ] = None,
-    verifier_root: Annotated[
-        str | None,
-        typer.Option(metavar="FILE|TEXT", help="The root key that signed the verifier's manifest."),
-    ] = None,
-    verifier_manifest: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="The manifest of the verifier's keys.")
-    ] = None,
-    verifier_key: Annotated[
-        str | None,
-        typer.Option(
-            metavar="FILE|TEXT",
-            help="Public key of a verifier on this machine, instead of root and manifest.",
-        ),
-    ] = None,
-    drafter: Annotated[
-        str, typer.Option(metavar="starter|free|DIR", help="The model on this device.")
-    ] = "starter",
+    length: LengthOption = None,
+    seed: SeedOption = None,
+    offline: OfflineOption = False,
+    verifier: VerifierOption = None,
+    verifier_root: VerifierRootOption = None,
+    verifier_manifest: VerifierManifestOption = None,
+    verifier_key: VerifierKeyOption = None,
+    drafter: DrafterOption = "starter",
     user: UserOption = None,
     config: ConfigOption = None,
     home: HomeOption = None,
@@ -127,11 +107,10 @@ def timeline(
     from ugsd_sdk.cli.caption import await_verifier
     from ugsd_sdk.cli.progress import progress_bar
 
-    if offline and (verifier or verifier_root or verifier_manifest or verifier_key):
-        raise typer.BadParameter(
-            "--offline uses no verifier: leave out the options of the verifier"
-        )
+    if force and out is None:
+        raise typer.BadParameter("--force goes with --out")
     chosen = _chosen_format(form, out)
+    _check_files(recording, checkpoint, out, force=force)
     settings = settings_from(
         config,
         home=home,
@@ -142,41 +121,57 @@ def timeline(
         verifier_key=verifier_key,
         offline=offline,
     )
+    note_unused_key(settings, verifier_root, verifier_manifest, verifier_key)
     try:
-        with Captioner(drafter, config=settings) as captioner:
+        with ended_by_sigterm(), Captioner(drafter, config=settings) as captioner:
             await_verifier(captioner, settings)
             with progress_bar("recording") as advance:
                 made = captioner.timeline(
                     recording,
-                    channels=_channels(channels),
+                    channels=_channels(channels or "apart"),
                     length=length,
                     seed=seed,
                     checkpoint=checkpoint,
                     on_progress=lambda done_s, all_s: advance(int(done_s), int(all_s or 0)),
                 )
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, SystemExit) as ended:
+        if isinstance(ended, SystemExit) and ended.code != TERMINATED:
+            raise
         if checkpoint is not None:
             print_error("ugsd", f"interrupted: run the same command to continue from {checkpoint}")
         else:
             print_error("ugsd", "interrupted: with --checkpoint FILE it could be continued")
         raise
+    if channels is None:
+        made = _without_default_notes(made)
     _write(made, chosen, out)
 
 
-def _chosen_format(form: _Format | None, out: Path | None) -> _Format:
+def _chosen_format(form: TimelineFormat | None, out: Path | None) -> TimelineFormat:
     """Return the format; raises :class:`typer.BadParameter` if it is not clear."""
-    if out is None:
-        if form is _Format.PNG:
-            raise typer.BadParameter("--format png: name a file with --out")
-        return form or _Format.TEXT
-    suffix = out.suffix.lower().removeprefix(".")
-    if form is not None:
-        return form
-    if suffix == "txt":
-        return _Format.TEXT
-    if suffix not in list(_Format):
-        raise typer.BadParameter(f"--out: add --format, since {out.name!r} does not say which")
-    return _Format(suffix)
+    if form is None:
+        return TimelineFormat.TEXT if out is None else format_of(out, TimelineFormat)
+    if form is TimelineFormat.PNG and out is None:
+        raise typer.BadParameter("a picture in PNG needs a file: add --out FILE.png")
+    return form
+
+
+def _check_files(recording: str, checkpoint: Path | None, out: Path | None, *, force: bool) -> None:
+    """Raise :class:`typer.BadParameter` if a file would be read and written, or be replaced."""
+    if recording == STDIN:
+        raise typer.BadParameter(
+            "a timeline needs a file, which is read twice: save standard input to one, or run "
+            "`ugsd listen -`"
+        )
+    for option, path in (("--checkpoint", checkpoint), ("--out", out)):
+        if path is not None and is_one_of(path, [recording]):
+            raise typer.BadParameter(f"{path} is the recording: give another file to {option}")
+    if out is not None:
+        if checkpoint is not None and is_one_of(out, [checkpoint]):
+            raise typer.BadParameter(
+                f"{out} is the checkpoint: give another file to --out or --checkpoint"
+            )
+        require_new(out, force=force)
 
 
 def _channels(text: str) -> str | Sequence[str]:
@@ -184,27 +179,39 @@ def _channels(text: str) -> str | Sequence[str]:
     return text if len(names) == 1 and text in ("apart", "together") else names
 
 
-def _write(timeline: Timeline, form: _Format, out: Path | None) -> None:
+def _without_default_notes(timeline: Timeline) -> Timeline:
+    """Leave out that channels apart were asked for in vain: that was only the default."""
+    from ugsd_sdk.timelines import TimelineNote
+
+    notes = tuple(note for note in timeline.notes if note is not TimelineNote.ONE_CHANNEL)
+    return timeline.model_copy(update={"notes": notes})
+
+
+def _write(timeline: Timeline, form: TimelineFormat, out: Path | None) -> None:
     from ugsd_privacy.files.atomic_files import write_atomically
 
     if out is not None:
         data = (
             f"{_text(timeline)}\n".encode()
-            if form is _Format.TEXT
+            if form is TimelineFormat.TEXT
             else timeline.contents_of(f".{form}")
         )
         write_atomically(out, data)
-        print_line(f"{out}: {sum(len(one.utterances) for one in timeline.channels)} utterances")
-    elif form is _Format.TEXT:
+        count = sum(len(one.utterances) for one in timeline.channels)
+        print_line(f"{out}: {count} utterance{'' if count == 1 else 's'}")
+    elif form is TimelineFormat.TEXT:
         print_line(*_text(timeline).splitlines())
-    elif form is _Format.JSON:
+    elif form is TimelineFormat.JSON:
         print_json(timeline.to_json())
+    elif form is TimelineFormat.JSONL:
+        for one in timeline.captions():
+            print_json(one.to_json())
     else:
-        print_line(*timeline.contents_of(f".{form}").decode().splitlines())
+        print_file(timeline.contents_of(f".{form}").decode())
 
 
 def _text(timeline: Timeline) -> str:
-    from ugsd_sdk.timelines.clock import clock
+    from ugsd_sdk.exports.clock import clock
 
     lines = [f"{timeline.path or 'recording'}: {clock(timeline.duration_s)}"]
     lines += [f"  {note.replace('_', ' ')}" for note in timeline.notes]

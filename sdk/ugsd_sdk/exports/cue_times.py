@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from ugsd_privacy.output.plain_text import plain_line
 
+from ugsd_sdk.exports.clock import clock
 from ugsd_sdk.exports.timed_caption import TimedCaption
 
-__all__ = ["CueTimes", "clock", "one_line"]
+__all__ = ["CueTimes", "cue_time", "one_line"]
 
 
 class CueTimes:
@@ -25,12 +26,10 @@ class CueTimes:
         return start_ms, max(end_ms, start_ms + 1)
 
 
-def clock(time_ms: int, point: str) -> str:
+def cue_time(time_ms: int, point: str) -> str:
     """Return ``HH:MM:SS.mmm``, with more digits for 100 hours and more."""
     seconds, milliseconds = divmod(time_ms, 1000)
-    minutes, second = divmod(seconds, 60)
-    hour, minute = divmod(minutes, 60)
-    return f"{hour:02}:{minute:02}:{second:02}{point}{milliseconds:03}"
+    return f"{clock(seconds, hour_digits=2)}{point}{milliseconds:03}"
 
 
 def one_line(text: str) -> str:

@@ -6,7 +6,7 @@ and have no escape for it, so brackets are replaced by others that look alike.
 
 from __future__ import annotations
 
-from ugsd_sdk.exports.cue_times import CueTimes, clock, one_line
+from ugsd_sdk.exports.cue_times import CueTimes, cue_time, one_line
 from ugsd_sdk.exports.timed_caption import TimedCaption
 
 __all__ = ["SubRip"]
@@ -31,5 +31,5 @@ class SubRip:
         self._number += 1
         voice, text = one_line(caption.channel or ""), one_line(caption.text)
         shown = (f"{voice}: {text}" if voice else text).translate(_LOOK_ALIKE)
-        times = f"{clock(start_ms, ',')} --> {clock(end_ms, ',')}"
+        times = f"{cue_time(start_ms, ',')} --> {cue_time(end_ms, ',')}"
         return f"{self._number}\r\n{times}\r\n{shown}\r\n\r\n"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ugsd_sdk.exports.cue_times import CueTimes, clock, one_line
+from ugsd_sdk.exports.cue_times import CueTimes, cue_time, one_line
 from ugsd_sdk.exports.timed_caption import TimedCaption
 
 __all__ = ["WebVtt"]
@@ -31,4 +31,4 @@ class WebVtt:
         text = one_line(caption.text).translate(_ESCAPES)
         if voice := one_line(caption.channel or "").translate(_ESCAPES):
             text = f"<v {voice}>{text}</v>"
-        return f"{clock(start_ms, '.')} --> {clock(end_ms, '.')}\n{text}\n\n"
+        return f"{cue_time(start_ms, '.')} --> {cue_time(end_ms, '.')}\n{text}\n\n"

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from ugsd_privacy.reports.svg_drawing import Drawing
 
+from ugsd_sdk.exports.clock import clock
 from ugsd_sdk.reports.clip_contours import ClipContours, SpanS
 
 __all__ = ["AXIS_BOTTOM", "LEFT", "RIGHT", "Column", "Panels", "PicturePanel"]
@@ -233,6 +234,4 @@ def _runs(points: Sequence[Point]) -> Iterator[list[Point]]:
 def _clock(time_s: float, duration_s: float) -> str:
     if duration_s < _SECONDS_UP_TO_S:
         return f"{time_s:.10g}"
-    minutes, seconds = divmod(round(time_s), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{seconds:02}"
+    return clock(round(time_s), hour_digits=1)

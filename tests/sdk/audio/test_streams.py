@@ -100,7 +100,7 @@ def test_ctrl_c_in_a_file_object_passes() -> None:
 def test_a_file_object_at_its_end_is_named() -> None:
     file = io.BytesIO(CLIPS["WAV"])
     file.seek(0, os.SEEK_END)
-    with pytest.raises(EmptyAudio, match=r"after its position: call seek\(0\)"):
+    with pytest.raises(EmptyAudio, match=r"at its end and needs seek\(0\)"):
         read_clip(file)
 
 

@@ -19,11 +19,13 @@ import numpy as np
 import pytest
 import soundfile
 from numpy.typing import NDArray
+from ugsd_privacy.errors import LedgerUnavailable
 from ugsd_privacy.files.atomic_files import is_temporary
 from ugsd_sdk.caption import Caption
 from ugsd_sdk.captioner import Captioner
 from ugsd_sdk.cli import main
 from ugsd_sdk.drafter.scripted import ScriptedDrafter
+from ugsd_sdk.errors import VerifierUnreachable
 from ugsd_sdk.users.models import Models
 
 from tests.sdk.exports.subtitle_readers import read_srt, read_vtt
@@ -272,6 +274,36 @@ def test_fault_of_the_model_ends_the_run(
     monkeypatch.setattr(Captioner, "caption", fail)
     assert main(["caption", "clips", "--jobs", "2"]) == 1
     assert capsys.readouterr().err == "ugsd: the drafter is damaged: reinstall\n"
+
+
+def test_each_named_user_is_waited_for(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, captioned: list[Any], capsys: Printed
+) -> None:
+    waits: list[tuple[str | None, float]] = []
+
+    def wait(self: Captioner, timeout_s: float = 30.0, *, user: str | None = None) -> None:
+        waits.append((user, timeout_s))
+        if user == "clips":
+            raise LedgerUnavailable("it is locked")
+
+    monkeypatch.setattr(Captioner, "wait_until_connected", wait)
+    assert main(["caption", "clips", "--user-from", "folder", "--jobs", "2"]) == 0
+    assert sorted(user for user, _ in waits if user) == ["ben", "clips"]
+    assert len({timeout_s for _, timeout_s in waits}) == 1
+    assert "continuing for the user clips without the verifier" in capsys.readouterr().err
+    assert len(captioned) == 3
+
+
+def test_lost_verifier_is_waited_for_once(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, captioned: list[Any], capsys: Printed
+) -> None:
+    def wait(self: Captioner, timeout_s: float = 30.0, *, user: str | None = None) -> None:
+        raise VerifierUnreachable("nobody answers")
+
+    monkeypatch.setattr(Captioner, "wait_until_connected", wait)
+    assert main(["caption", "clips", "--user-from", "file"]) == 0
+    assert capsys.readouterr().err.count("without the verifier") == 1
+    assert len(captioned) == 3
 
 
 @pytest.mark.skipif(os.name != "posix", reason="signals")

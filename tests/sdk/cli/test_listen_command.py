@@ -67,8 +67,8 @@ def test_file_becomes_subtitles(utterances: bytes, tmp_path: Path, capsys: Print
     ("arguments", "message"),
     [
         (["-"], "needs --raw RATE"),
-        (["--raw", "16000"], "add - for standard input"),
-        (["a.wav", "--device", "1"], "is a microphone"),
+        (["--raw", "16000"], "needs standard input: add -"),
+        (["a.wav", "--device", "1"], "names a microphone"),
         (["a.wav", "--json", "--format", "csv"], "--json is --format jsonl"),
     ],
 )

@@ -19,6 +19,8 @@ from ugsd_sdk.cli import main
 from ugsd_sdk.drafter.scripted import ScriptedDrafter
 from ugsd_sdk.users.models import Models
 
+from tests.doubles.speech import recorded_speech
+
 USER, CLIP = "ада", "наш.wav"
 COMMANDS: dict[str, list[str]] = {
     "caption": ["caption", CLIP, "--user", USER],
@@ -29,6 +31,9 @@ COMMANDS: dict[str, list[str]] = {
     "caption to file": ["caption", CLIP, "--out", "вон.jsonl", "--user-from", "file"],
     "caption to folder": ["caption", CLIP, "--format", "vtt", "--out", "вон/"],
     "listen": ["listen", CLIP, "--user", USER],
+    "timeline": ["timeline", CLIP, "--channels", "голос"],
+    "timeline json": ["timeline", CLIP, "--format", "json"],
+    "timeline svg": ["timeline", CLIP, "--format", "svg"],
     "caption of no file": ["caption", "нет.wav"],
     "log": ["audit", "show"],
     "log content": ["audit", "show", "--content"],
@@ -111,6 +116,24 @@ _ENVIRONMENTS = {
     "dumb": {"TERM": "dumb", "COLUMNS": "20", "NO_COLOR": "1"},
 }
 _BUNDLED = Path(__file__).parents[3] / "sdk" / "ugsd_sdk" / "starter" / "clips"
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"), [("csv", "cp1252"), ("vtt", "ascii"), ("srt", "C"), ("jsonl", "ascii")]
+)
+def test_timelines_are_utf8_on_each_console(kind: str, name: str, tmp_path: Path) -> None:
+    soundfile.write(tmp_path / CLIP, np.stack([recorded_speech(2.0)] * 2, 1) * [1, 0.01], 16_000)
+    done = subprocess.run(
+        [sys.executable, "-m", "ugsd_sdk", "timeline", CLIP, "--format", kind],
+        cwd=tmp_path, env=os.environ | _ENVIRONMENTS[name], capture_output=True, check=True,
+    )  # fmt: skip
+    if kind == "jsonl":
+        assert [json.loads(line)["source"] for line in done.stdout.splitlines()] == [CLIP]
+        return
+    assert CLIP in done.stdout.decode() or kind == "srt"
+    lines = done.stdout.splitlines(keepends=True)
+    assert len({line.endswith(b"\r\n") for line in lines}) == 1
+    assert lines[0].endswith(b"\r\n") == (kind in {"csv", "srt"})
 
 
 @pytest.mark.parametrize(
