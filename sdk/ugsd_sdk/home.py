@@ -22,6 +22,7 @@ from ugsd_privacy.keys.log import LogKey
 from ugsd_privacy.keys.owner import OwnerKey, OwnerPublicKey
 from ugsd_privacy.ledger import JournalRow, Ledger, Uptime, UserBudget, system_uptime
 from ugsd_privacy.ledger.database import held
+from ugsd_privacy.slots import Slots
 from ugsd_privacy.reasons import Reason
 
 from ugsd_sdk.settings.config import AuditSettings
@@ -228,12 +229,12 @@ class UserEgress:
         self._ledger: Ledger | None = None
         self._open: OpenHome | None = None
         self._erased_day: int | None = None
-        self._opening = Lock()
+        self._opening = Slots()
         """Held while it is opened, which captions and the connection's thread may do at once."""
         call_in_children(self._renew_lock)
 
     def _renew_lock(self) -> None:
-        self._opening = Lock()  # a thread of the parent may have held the other one
+        self._opening = Slots()  # a thread of the parent may have held the other one
 
     def open(self, *, timeout_s: float | None = None) -> OpenHome:
         """Return the open home. Raises ``LedgerError`` if the ledger or log key cannot be used, or
@@ -242,7 +243,8 @@ class UserEgress:
         A ledger that was moved or replaced since it was opened is closed, and the one that is at
         the home now is opened by the same rules as in a new process.
         """
-        with held(self._opening, _OPENING_S if timeout_s is None else timeout_s):
+        limit_s = _OPENING_S if timeout_s is None else timeout_s
+        with (holder := Lock()), held(self._opening, holder, limit_s):
             return self._opened_home(timeout_s)
 
     def _opened_home(self, timeout_s: float | None) -> OpenHome:

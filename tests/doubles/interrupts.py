@@ -5,9 +5,8 @@ from __future__ import annotations
 import dis
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from functools import cache
-from itertools import count
+from itertools import count, pairwise
 from types import CodeType, FrameType, ModuleType
 from typing import Any
 
@@ -47,8 +46,9 @@ def _interrupted(work: Callable[[], object], files: set[str | None], number: int
     before = sys.gettrace()
     sys.settrace(trace)
     try:
-        with suppress(KeyboardInterrupt):
-            work()
+        work()
+    except KeyboardInterrupt:
+        pass
     finally:
         sys.settrace(before)
     return point
@@ -58,5 +58,5 @@ def _interrupted(work: Callable[[], object], files: set[str | None], number: int
 def _points(code: CodeType) -> set[int]:
     """Return the offsets of the instructions before which signals are looked for."""
     instructions = list(dis.get_instructions(code))
-    pairs = zip(instructions, instructions[1:], strict=False)
+    pairs = pairwise(instructions)
     return {after.offset for before, after in pairs if before.opname in _CHECKING}
