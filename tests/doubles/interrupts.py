@@ -5,7 +5,6 @@ from __future__ import annotations
 import dis
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from functools import cache
 from itertools import count, pairwise
 from types import CodeType, FrameType, ModuleType
@@ -47,8 +46,9 @@ def _interrupted(work: Callable[[], object], files: set[str | None], number: int
     before = sys.gettrace()
     sys.settrace(trace)
     try:
-        with suppress(KeyboardInterrupt):
-            work()
+        work()
+    except KeyboardInterrupt:
+        pass
     finally:
         sys.settrace(before)
     return point

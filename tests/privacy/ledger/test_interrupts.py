@@ -36,11 +36,7 @@ def change(ledger: Ledger) -> None:
         pass
 
 
-@pytest.mark.parametrize(
-    "use",
-    [egress, view, sign, change, Ledger.truncate_write_ahead_log],
-    ids=lambda use: use.__name__,
-)
+@pytest.mark.parametrize("use", [egress, view, sign, change, Ledger.truncate_write_ahead_log])
 def test_ledger_is_usable_after_an_interrupt(tmp_path: Path, use: Any) -> None:
     with Ledger(tmp_path / "ledger") as ledger:
         use(ledger)
@@ -82,11 +78,11 @@ def test_suspended_block_is_ended_by_its_thread(tmp_path: Path) -> None:
 def test_own_transaction_is_no_damage(tmp_path: Path) -> None:
     with Ledger(tmp_path / "ledger") as ledger:
         with (
-            ledger.signing(),
+            ledger.signing() as transaction,
             pytest.raises(LedgerUnavailable, match="try again"),
             store._typed_errors(ledger.path),
         ):
-            ledger._require_open()._connection.execute("BEGIN")
+            transaction._db.execute("BEGIN")
         egress(ledger)
         with pytest.raises(sqlite3.OperationalError), ledger._require_open().exclusive(1) as db:
             db.execute("COMMIT")

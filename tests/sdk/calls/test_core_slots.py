@@ -28,7 +28,7 @@ def wait_until(is_so: Callable[[], bool]) -> None:
         sleep(0.001)
 
 
-def holding_thread(some: CoreSlots, end: Event) -> Thread:
+def thread_with(some: CoreSlots, end: Event) -> Thread:
     """Return a thread that holds a slot until ``end`` is set."""
     begun = Event()
 
@@ -107,7 +107,7 @@ def test_threads_get_slots_in_order() -> None:
 
 def test_ended_call_stops_waiting() -> None:
     some, end = slots(1), Event()
-    thread = holding_thread(some, end)
+    thread = thread_with(some, end)
     with (
         pytest.raises(CaptionTimeout),
         Call(timeout_s=0.01).running(),
@@ -160,7 +160,7 @@ def test_error_inside_returns_the_slot() -> None:
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
 def test_forked_child_begins_with_free_slots() -> None:
     some, end = slots(1), Event()
-    thread = holding_thread(some, end)
+    thread = thread_with(some, end)
 
     def use() -> str:
         with Call(timeout_s=10).running(), (holder := Lock()), some.held(holder):
