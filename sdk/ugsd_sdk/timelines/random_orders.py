@@ -35,7 +35,7 @@ class RandomOrders:
         orders = self._rng.permuted(np.tile(np.arange(count), (num_orders, 1)), axis=1)
         drawn = self._innovations[orders]
         if not self._correlation.any():
-            return drawn
+            return np.asarray(drawn)
         drawn[:, 0] /= np.sqrt(1 - self._correlation**2)
         distance, weight = 1, self._correlation
         while distance < count and weight.max() > _NEGLIGIBLE:
