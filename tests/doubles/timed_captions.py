@@ -47,9 +47,7 @@ def speech_of(
             latency_ms=Latency(),
         )
         start_s = index * _EVERY_S
-        timed.append(
-            TimelineUtterance(start_s=start_s, end_s=start_s + _SPEECH_S, caption=caption)
-        )
+        timed.append(TimelineUtterance(start_s=start_s, end_s=start_s + _SPEECH_S, caption=caption))
     return timed
 
 

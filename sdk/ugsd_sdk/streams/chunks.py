@@ -70,8 +70,8 @@ def _start_s(given: object) -> float | None:
         )
     if not -_LATEST_S <= given <= _LATEST_S:
         raise BadSamples(
-            f"a chunk's start_s is not finite, or beyond {_LATEST_S:.0e} s: give seconds of a clock, "
-            "or None"
+            f"a chunk's start_s is not finite, or beyond {_LATEST_S:.0e} s: give "
+            "seconds of a clock, or None"
         )
     return float(given)  # type: ignore[arg-type]
 

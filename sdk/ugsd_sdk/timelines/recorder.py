@@ -176,9 +176,7 @@ class _ChannelRecorder:
             caption = self._repeated(entry, segment)
         if caption.speech.spans:
             self.utterances.append(
-                TimelineUtterance(
-                    start_s=segment.start_s, end_s=segment.end_s, caption=caption
-                )
+                TimelineUtterance(start_s=segment.start_s, end_s=segment.end_s, caption=caption)
             )
 
     def _remember(self, segment: SpeechSegment, caption: Caption) -> None:

@@ -325,7 +325,9 @@ def test_loop_is_free_while_captions_are_made() -> None:
     captioner = FakeCaptioner()
 
     async def main() -> int:
-        async for _event in AsyncCaptionStream(asynchronous(UTTERANCE), 16_000, captioner.captions, THREADS):
+        async for _event in AsyncCaptionStream(
+            asynchronous(UTTERANCE), 16_000, captioner.captions, THREADS
+        ):
             pass
         return threading.get_ident()
 

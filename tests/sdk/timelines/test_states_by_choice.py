@@ -51,9 +51,7 @@ def test_a_given_profile_sends_states(new_captioner: New, fake: FakeVerifier) ->
     assert fake.blocks
 
 
-def test_a_named_user_of_one_channel_sends_states(
-    new_captioner: New, fake: FakeVerifier
-) -> None:
+def test_a_named_user_of_one_channel_sends_states(new_captioner: New, fake: FakeVerifier) -> None:
     with new_captioner() as captioner:
         captioner.wait_until_connected(user="ada")
         captioner.timeline(mono(), 16_000, user="ada")
