@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from contextlib import ExitStack
 from importlib.metadata import version
 from types import TracebackType
-from typing import Annotated, Final, Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import ConfigDict, Field
 from ugsd_privacy.bounded_json import read_json
@@ -35,7 +35,6 @@ __all__ = ["Checkpoint", "CheckpointEntry", "CheckpointHeader"]
 _LOCK_WAIT_S = 1.0
 _MAX_LINE_BYTES = 1 << 24
 _MAX_ITEMS = 400_000
-_FORMAT: Final = "ugsd timeline checkpoint 1"
 _RECORDING_ID = re.compile(rb"[0-9a-f]{0,32}")
 
 
@@ -45,7 +44,7 @@ _Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 class CheckpointHeader(StrictModel):
     """The first line."""
 
-    format: Literal["ugsd timeline checkpoint 1"] = _FORMAT
+    format: Literal["ugsd timeline checkpoint 1"] = "ugsd timeline checkpoint 1"
     release: str
     recording: str
     """Size and hash of the recording."""

@@ -108,7 +108,7 @@ class TurningPoint(Result):
     utterance: Count
     """The number of this utterance in its channel, from 0."""
     p_value: Share
-    """Share of random orders of the utterances with a change as large."""
+    """Share of random orders, as correlated as the utterances, with a change as large."""
     relations: tuple[Relation, ...] = ()
     """How the speech after it differs from that before, up to the turning points next to it."""
     emotion_before: str | None = None

@@ -7,10 +7,10 @@ largest value over all stretches and measures is compared with that of 999 order
 ends of the stretch are change points if at most 1 % of them reach it. Then the parts between them
 are searched in the same way.
 
-Ranks make single utterances harmless, however unusual. If nothing changes, all orders are equally
-likely, and so at most 1 % of such channels have a change point, whatever the measures and however
-they depend on each other. It does not hold if moods last for several utterances, as they do: a
-mood that lasts is a change, and is found as one.
+Ranks make single utterances harmless, however unusual. The orders are as correlated as the channel
+(:mod:`ugsd_sdk.timelines.random_orders`). If nothing changes and all utterances are independent, or
+each depends on the one before alone, about 1 % of channels have a change point, however the
+measures depend on each other. A mood that lasts longer than that is a change, and is found as one.
 """
 
 from __future__ import annotations

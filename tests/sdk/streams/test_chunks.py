@@ -60,3 +60,9 @@ def test_unusable_chunk_is_refused(item: object, rate: float | None, message: st
 
 def test_empty_chunk_is_allowed() -> None:
     assert not len(mono_chunk(np.zeros((0, 2), np.int16), 16_000).samples)
+
+
+@pytest.mark.parametrize("start_s", ["a", [1], 10**400, -1e308, 1e308, True, float("inf")])
+def test_unusable_time_stamps_are_refused(start_s: object) -> None:
+    with pytest.raises(BadSamples, match="or None"):
+        mono_chunk(AudioChunk(HALF, start_s=start_s), 16_000)  # type: ignore[arg-type]

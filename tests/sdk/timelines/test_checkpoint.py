@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import signal
 import subprocess
@@ -178,3 +179,68 @@ def test_arrays_and_bytes_have_checkpoints(captioner: Captioner, tmp_path: Path)
     assert captioner.timeline(samples, 16_000, checkpoint=tmp_path / "c") == made
     with pytest.raises(CheckpointError, match="another recording"):
         captioner.timeline(np.float32(0.5) * samples, 16_000, checkpoint=tmp_path / "c")
+
+
+NAN = float("nan")
+
+
+def vectors(*shape: int, value: float = 0.0) -> dict[str, object]:
+    data = np.full(shape, value, "<f4").tobytes()
+    return {"shape": shape, "data": base64.b64encode(data).decode()}
+
+
+@pytest.mark.parametrize(
+    ("place", "changes"),
+    [
+        ("entry", {"channel": 9}),
+        ("entry", {"start_s": NAN}),
+        ("clip", {"encoder": "00"}),
+        ("clip", {"embedding": vectors(2)}),
+        ("clip", {"embedding": vectors(2048, value=NAN)}),
+        ("clip", {"embedding": {"shape": [3], "data": "!!!!"}}),
+        ("clip", {"embedding": {"shape": [3, 7], "data": ""}}),
+        ("clip", {"voice": vectors(2)}),
+        ("clip", {"windows": vectors(1, 2)}),
+        ("clip", {"duration_s": NAN}),
+        ("clip", {"femininity": float("inf")}),
+        ("clip", {"arousal": NAN}),
+        ("clip", {"min_clips": -5}),
+        ("prosody", {"pitch_st": NAN}),
+    ],
+)
+def test_crafted_content_is_refused_untouched(
+    recording: Path, captioner: Captioner, tmp_path: Path, place: str, changes: dict[str, object]
+) -> None:
+    checkpoint, file = tmp_path / "crafted.checkpoint", tmp_path / "known.profile"
+    known = Profile()
+    captioner.caption(call_of(1)[:, 0], 16_000, profile=known)
+    known.save(file)
+    given = {"left": Profile.load(file)}
+    captioner.timeline(recording, profile=given, checkpoint=checkpoint)
+    lines = [json.loads(line) for line in checkpoint.read_bytes().splitlines()]
+    entry = next(line for line in lines[1:] if line["channel"] == 0)
+    parts = {"entry": entry, "clip": entry["clip"], "prosody": entry["clip"]["prosody"]}
+    parts[place].update(changes)
+    crafted = b"".join(json.dumps(line).encode() + b"\n" for line in lines)
+    checkpoint.write_bytes(crafted)
+    before, again = file.read_bytes(), Profile.load(file)
+    with pytest.raises(CheckpointError, match="damaged"):
+        captioner.timeline(recording, profile={"left": again}, checkpoint=checkpoint)
+    assert checkpoint.read_bytes() == crafted
+    assert file.read_bytes() == before
+    assert again.digest() == known.digest()
+
+
+def test_files_that_others_reach_are_refused(
+    recording: Path, captioner: Captioner, tmp_path: Path
+) -> None:
+    shared, link, target = tmp_path / "shared", tmp_path / "link", tmp_path / "target"
+    shared.touch()
+    shared.chmod(0o644)
+    with pytest.raises(CheckpointError, match="others may read"):
+        captioner.timeline(recording, checkpoint=shared)
+    link.symlink_to(target)
+    with pytest.raises(CheckpointError, match="symbolic link"):
+        captioner.timeline(recording, checkpoint=link)
+    assert not target.exists()
+    assert not shared.read_bytes()

@@ -96,3 +96,25 @@ def test_small_changes_do_not_hide_a_large_one() -> None:
     values = np.stack(list(series.values.values()), axis=1)
     assert len(change_points(values)) > 1
     assert [point.utterance for point in find_turning_points(series)] == [180]
+
+
+@pytest.mark.parametrize("correlation", [0.3, 0.5])
+def test_moods_that_last_keep_the_rate(correlation: float) -> None:
+    """Of 150 such channels, at a rate of 1 %, more than 6 are as rare as 1 in 1000."""
+    rng = np.random.default_rng(2)
+    alarms = 0
+    for _ in range(150):
+        values = rng.normal(size=(80, 5))
+        for row in range(1, 80):
+            values[row] += correlation * values[row - 1]
+        alarms += bool(change_points(values[20:]))
+    assert alarms <= 6
+
+
+def test_a_change_between_lasting_moods_is_found() -> None:
+    rng = np.random.default_rng(4)
+    values = rng.normal(size=(80, 5))
+    for row in range(1, 80):
+        values[row] += 0.3 * values[row - 1]
+    values[40:] += 4
+    assert [place for place, _ in change_points(values)] == [pytest.approx(40, abs=1)]
