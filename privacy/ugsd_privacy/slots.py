@@ -38,15 +38,13 @@ class Slots:
     def num_held(self) -> int:
         """How many slots are held."""
         with self._lock:
-            num_held = sum(holder.locked() for holder in self._holders)
-        return num_held
+            return sum(holder.locked() for holder in self._holders)
 
     @property
     def num_waiting(self) -> int:
         """How many threads wait."""
         with self._lock:
-            num_waiting = sum(holder.locked() for holder, _ in self._waiting)
-        return num_waiting
+            return sum(holder.locked() for holder, _ in self._waiting)
 
     def is_holder(self, holder: Lock) -> bool:
         """Whether ``holder``, which is locked, has a slot."""

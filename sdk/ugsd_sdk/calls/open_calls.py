@@ -85,5 +85,4 @@ class OpenCalls:
     def wait(self, timeout_s: float) -> bool:
         """Return whether no call runs any more within ``timeout_s``."""
         with self._lock:
-            is_over = self._condition.wait_for(lambda: not self._calls, timeout_s)
-        return is_over
+            return self._condition.wait_for(lambda: not self._calls, timeout_s)

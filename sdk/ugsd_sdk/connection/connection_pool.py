@@ -76,8 +76,7 @@ class ConnectionPool:
 
     def _states(self) -> set[LinkState]:
         with self._lock:
-            states = {each.link.state for each in self._pooled}
-        return states
+            return {each.link.state for each in self._pooled}
 
     def start_connecting(self) -> None:
         """Start connecting with one connection, unless it is connected. Returns at once."""

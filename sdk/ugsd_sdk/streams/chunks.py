@@ -68,7 +68,7 @@ def _start_s(given: object) -> float | None:
             f"a chunk's start_s is of type {type(given).__name__}: give seconds as a number, or "
             "None"
         )
-    if not -_LATEST_S <= given <= _LATEST_S:
+    if not -_LATEST_S <= given <= _LATEST_S:  # type: ignore[operator]
         raise BadSamples(
             f"a chunk's start_s is not finite, or beyond {_LATEST_S:.0e} s: give seconds of a "
             "clock, or None"
