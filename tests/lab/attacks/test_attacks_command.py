@@ -16,21 +16,19 @@ def test_quick_attack_runs_from_a_fresh_clone(
 ) -> None:
     # The test waits for every answer; one that is late reveals nothing that is asserted below.
     monkeypatch.setattr("ugsd_lab.attacks.traffic.REPLY_AFTER_MS", 50)
-    # Encoding takes longest, and half of what the attackers may learn from is enough.
-    every = enumerate(load_corpora(None))
-    clips = [clip for number, clip in every if clip.split == "test" or number % 2]
-    monkeypatch.setattr("ugsd_lab.data.corpora.load_corpora", lambda _: clips)
     cache = tmp_path / "embeddings.npz"
     assert main(["attack", "--drafter", "free", "--quick", "--json", "--cache", str(cache)]) == 0
     report = json.loads(capsys.readouterr().out)
     found = {(one["measure"], one["seen"], one["profile"]): one for one in report["findings"]}
-    assert found["identification", "evidence", ""]["value"] > 0.9
+    assert found["identification", "evidence", ""]["value"] > 0.95
     assert abs(found["identification", "evidence", ""]["permuted"] - 0.5) < 0.15
     assert found["sentence", "evidence", ""]["value"] > 0.4, "of ten, after short training"
     assert found["escalated", "padded", ""]["value"] > 0.9
     assert found["emotion", "constant", ""]["value"] < 0.5
     assert main(["attack", "--quick", "--states", "--markdown", "--cache", str(cache)]) == 1
     assert "--states needs ravdess" in capsys.readouterr().err
+    some = [c for number, c in enumerate(load_corpora(None)) if c.split == "test" or number % 2]
+    monkeypatch.setattr("ugsd_lab.data.corpora.load_corpora", lambda _: some)
     assert main(
         ["attack", "--drafter", "free", "--quick", "--states", "--json", "--cache", str(cache),
          "--plot", str(tmp_path / "frontier.svg")]
