@@ -25,8 +25,8 @@ from tests.docs.documents import CARDS, PAGES, README, ROOT, name_of, prose_of, 
 APPS = {"ugsd": device, "ugsd-server": server, "ugsd-lab": lab}
 LABELS = {"ugsd channel answer", "ugsd channel hello", "ugsd log export 1"}
 """These labels of the wire and of notes look like commands."""
-OTHERS_OPTIONS = {"--no-build-isolation", "--no-deps", "--require-hashes"}
-"""These options are those of pip."""
+OTHERS_OPTIONS = {"--file", "--no-build-isolation", "--no-deps", "--require-hashes"}
+"""These options are those of pip, and of an example."""
 OTHERS_NAMES = {"fork", "tlog.Tile.Path"}
 """These functions are those of the C library and of Go."""
 INSTANCES = {
