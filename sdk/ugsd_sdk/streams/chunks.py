@@ -63,17 +63,17 @@ def mono_chunk(item: object, sample_rate: float | None) -> MonoChunk:
 def _start_s(given: object) -> float | None:
     if given is None:
         return None
-    if isinstance(given, (bool, np.bool_)) or not isinstance(given, (Real, np.number)):
+    if isinstance(given, (bool, np.bool_)) or not isinstance(given, Real):
         raise BadSamples(
             f"a chunk's start_s is of type {type(given).__name__}: give seconds as a number, or "
             "None"
         )
-    if not -_LATEST_S <= given <= _LATEST_S:
+    if not -_LATEST_S <= given <= _LATEST_S:  # type: ignore[operator]
         raise BadSamples(
             f"a chunk's start_s is not finite, or beyond {_LATEST_S:.0e} s: give "
             "seconds of a clock, or None"
         )
-    return float(given)  # type: ignore[arg-type]
+    return float(given)
 
 
 def _samples(given: object) -> NDArray[np.generic]:
