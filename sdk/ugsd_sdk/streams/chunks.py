@@ -63,7 +63,7 @@ def mono_chunk(item: object, sample_rate: float | None) -> MonoChunk:
 def _start_s(given: object) -> float | None:
     if given is None:
         return None
-    if isinstance(given, (bool, np.bool_)) or not isinstance(given, (Real, np.number)):
+    if isinstance(given, (bool, np.bool_)) or not isinstance(given, Real):
         raise BadSamples(
             f"a chunk's start_s is of type {type(given).__name__}: give seconds as a number, or "
             "None"
