@@ -85,4 +85,5 @@ class OpenCalls:
     def wait(self, timeout_s: float) -> bool:
         """Return whether no call runs any more within ``timeout_s``."""
         with self._lock:
-            return self._condition.wait_for(lambda: not self._calls, timeout_s)
+            is_over = self._condition.wait_for(lambda: not self._calls, timeout_s)
+        return is_over  # noqa: RET504  # a return within the block could lose the lock
