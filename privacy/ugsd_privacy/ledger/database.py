@@ -103,6 +103,11 @@ class Database:
                 if self._entered.get(get_ident()) is holder:
                     del self._entered[get_ident()]
 
+    @property
+    def entered(self) -> Lock | None:
+        """What stands for the block of :meth:`exclusive` that this thread entered last."""
+        return self._entered.get(get_ident())
+
     def set_busy_timeout(self, seconds: float) -> None:
         """Let each SQLite statement wait at most ``seconds`` for other processes."""
         timeout_ms = int(1000 * seconds)

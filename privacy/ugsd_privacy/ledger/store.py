@@ -236,7 +236,10 @@ class Ledger:
                 self._require_in_place()
                 database.set_synchronous(synchronous)
                 db.execute("BEGIN IMMEDIATE")
+                own = database.entered
                 yield db
+                if database.entered is not own:  # what it wrote was rolled back
+                    raise LedgerUnavailable("the transaction was left, and others began: try again")
                 if db.in_transaction:
                     db.execute("COMMIT")
 

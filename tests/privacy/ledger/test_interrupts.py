@@ -70,7 +70,8 @@ def test_suspended_block_is_ended_by_its_thread(tmp_path: Path) -> None:
         left.__enter__()
         egress(ledger)
         with ledger.signing():
-            left.__exit__(None, None, None)
+            with pytest.raises(LedgerUnavailable, match="was left"):
+                left.__exit__(None, None, None)
             assert ledger._require_open()._connection.in_transaction
         egress(ledger)
 
