@@ -242,12 +242,16 @@ class Database:
         return True
 
     def resume(self) -> None:
-        """Release the lock after the fork, in the parent and in the child."""
+        """Release the lock after the fork, in the parent."""
         self._turn.release(self._pausing)
+
+    def begin_in_child(self) -> None:
+        """Release the lock after the fork, in the child, where nobody waits for it."""
+        self._turn, self._entered = Slots(), {}
 
     def inherit(self) -> None:
         """Mark the handle as the parent's, in a child that was forked while it was in use."""
-        self._turn = Slots()
+        self._turn, self._entered = Slots(), {}
         self._is_inherited = True
         for connection in (self._connection, *self._readers):
             if connection is not None:

@@ -90,13 +90,14 @@ class _Registry:
             self._forking.release()
 
     def _after_fork_in_child(self) -> None:
-        paused = list(self._paused)
-        if not self._is_held:
-            self._turn = Slots()
-        self._after_fork()
+        paused, self._paused = self._paused, []
+        self._turn, self._is_held = Slots(), False  # threads of the parent wait in the other one
         for database in list(self._open.values()):
-            if not any(database is each for each in paused):
+            if any(database is each for each in paused):
+                database.begin_in_child()
+            else:
                 database.inherit()
+        self._after_fork()
 
 
 _REGISTRY = _Registry()
