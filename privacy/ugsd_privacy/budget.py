@@ -8,9 +8,9 @@ States without noise have no finite epsilon, so any cap on epsilon blocks them.
 
 A handshake counts in every window except a caption's and a recording's. A *recording* is a stream
 or a long file of which each utterance has a caption; the caps of that window do not apply to
-captions that belong to none. An *hour* is a UTC hour and a *day* is 24 of
-them, by a clock that never moves backwards (see :mod:`ugsd_privacy.ledger`). A *lifetime* ends with
-a reset, which is logged.
+captions that belong to none. An *hour* is a UTC hour and a *day* is 24 of them, by a clock that
+never moves backwards (see :mod:`ugsd_privacy.ledger`). A *lifetime* ends with a reset, which is
+logged.
 """
 
 from __future__ import annotations

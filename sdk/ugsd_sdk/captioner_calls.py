@@ -1,4 +1,4 @@
-"""The calls of a captioner besides a plain caption: many clips, coroutines, and its end."""
+"""The calls of a captioner besides a plain caption: many clips, coroutines, and closing."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class CaptionerCalls(ABC):
         self._threads = CallThreads(_ASYNC_THREADS, "ugsd-caption")
 
     def _new_call(self, timeout_s: float | None) -> Call:
-        """Return a call that begins now. Raises :class:`TypeError`, :class:`ConfigError` and
+        """Return a call that begins now. Raises :class:`WrongType`, :class:`ConfigError` and
         :class:`CaptionerClosed`."""
         self._calls.require_open()
         return Call(timeout_s, self._listener)

@@ -26,7 +26,7 @@ class MachineLoad(NamedTuple):
 
     @classmethod
     def counters(cls) -> tuple[int, ...]:
-        """Return the counters at this moment, for :meth:`since`; none where there are none."""
+        """Return the counters at this moment, for :meth:`since`; empty without ``/proc``."""
         if not _STAT.exists():
             return ()
         line = _STAT.read_text(encoding="ascii").partition("\n")[0]

@@ -120,7 +120,8 @@ def bench_callers(
         int, typer.Option(min=2, metavar="N", help="Captions of each system in each round.")
     ] = 64,
     users: Annotated[
-        int, typer.Option(min=2, metavar="N", help="Users up to whom memory is measured.")
+        int,
+        typer.Option(min=2, metavar="N", help="Largest number of users whose memory is measured."),
     ] = 64,
     as_json: AsJson = False,
     markdown: Markdown = False,

@@ -308,7 +308,9 @@ def _key(path: str, kind: OutputFormat) -> str:
 
 
 def _json_key(line: str) -> str | None:
-    found = json.loads(line)
+    from pydantic_core import from_json
+
+    found = from_json(line)  # a ValueError too where it is nested too deep
     if not (isinstance(found, dict) and isinstance(found.get("path"), str)):
         raise ValueError("not a caption of a clip")  # noqa: TRY004  # as the JSON's own
     return None if "error" in found else str(found["path"])
@@ -316,7 +318,10 @@ def _json_key(line: str) -> str | None:
 
 def _csv_key(line: str) -> str | None:
     columns = next(csv.reader([_header(OutputFormat.CSV)]))
-    cells = next(csv.reader([line], strict=True))
+    try:
+        cells = next(csv.reader([line], strict=True))
+    except csv.Error as error:
+        raise ValueError("not a row") from error
     if len(cells) != len(columns):
         raise ValueError("not a caption of a clip")
     return cells[columns.index("source")]

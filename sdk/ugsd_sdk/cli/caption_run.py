@@ -115,7 +115,7 @@ class CaptionRun:
 
 @contextmanager
 def profile_at(path: Path | None) -> Iterator[Profile | None]:
-    """Yield the profile in a file, new if there is none, and save what it learned."""
+    """Yield the profile in a file, a new one if the file is missing; save what it learned."""
     profile = None if path is None else Profile.load(path) if path.exists() else Profile()
     try:
         yield profile

@@ -180,7 +180,7 @@ def _channels(text: str) -> str | Sequence[str]:
 
 
 def _without_default_notes(timeline: Timeline) -> Timeline:
-    """Leave out that channels apart were asked for in vain: that was only the default."""
+    """Leave out the note that there is only one channel: nobody asked for several."""
     from ugsd_sdk.timelines import TimelineNote
 
     notes = tuple(note for note in timeline.notes if note is not TimelineNote.ONE_CHANNEL)

@@ -93,7 +93,8 @@ class ChunkQueue:
     def take(self, *, wait: bool = True) -> list[MonoChunk] | None:
         """Return what was put since the last call, ``None`` at the end or once it is closed.
 
-        Waits for a chunk, or else returns none if there is none yet.
+        Waits for a chunk; with ``wait=False`` it returns at once, with an empty list if nothing new
+        was put.
         """
         with self._changed:
             if wait:

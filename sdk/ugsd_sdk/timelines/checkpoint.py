@@ -2,8 +2,8 @@
 
 The first line identifies recording, settings and release. Each further line holds a caption and
 what it added to its speaker profile, and is on the disk before the next utterance is captioned. A
-process that is killed loses at most the caption in hand; if a block of it was sent, that is charged
-and logged already, and it is charged again when the utterance is captioned again.
+process that is killed loses at most the caption that it was making; if a block of it was sent, that
+is charged and logged already, and it is charged again when the utterance is captioned again.
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ from ugsd_privacy.output.plain_text import plain_line
 from ugsd_privacy.reports.svg_drawing import Box, Drawing, Point
 
 from ugsd_sdk.attributes.affect import CIRCUMPLEX
-from ugsd_sdk.timelines.clock import clock
+from ugsd_sdk.exports.clock import clock
 
 if TYPE_CHECKING:
     from ugsd_sdk.timelines.parts import TimelineChannel

@@ -11,7 +11,7 @@ from ugsd_sdk.attributes.labels import attribute_label
 from ugsd_sdk.attributes.slots import SLOT_VALUES, Slot
 from ugsd_sdk.caption import Caption
 from ugsd_sdk.caption.parts import Count, Result, Share
-from ugsd_sdk.timelines.clock import clock
+from ugsd_sdk.exports.clock import clock
 from ugsd_sdk.timelines.measures import Measure
 from ugsd_sdk.timelines.phrases import joined
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from ugsd_privacy.output.plain_text import plain_line
 from ugsd_privacy.reports.svg_drawing import Drawing, Palette
 
-from ugsd_sdk.timelines.clock import clock
+from ugsd_sdk.exports.clock import clock
 from ugsd_sdk.timelines.lanes import LEFT, RIGHT, Lane, TimeAxis, lane_of
 
 if TYPE_CHECKING:

@@ -25,6 +25,7 @@ from ugsd_sdk.speech.segmenter import (
     SpeechSegment,
     WindowDetector,
 )
+from ugsd_sdk.speech.spans import SAMPLE_RATE
 from ugsd_sdk.timelines.assembly import RecordedChannel, assembled
 from ugsd_sdk.timelines.channel_profile import ChannelProfile
 from ugsd_sdk.timelines.channel_setup import (
@@ -132,7 +133,7 @@ def _record(
             recorder.push(piece[:, column])
         done_samples += len(piece)
         if on_progress is not None:
-            on_progress(min(done_samples / 16_000, reader.duration_s), reader.duration_s)
+            on_progress(min(done_samples / SAMPLE_RATE, reader.duration_s), reader.duration_s)
     for recorder in recorders:
         recorder.finish()
 

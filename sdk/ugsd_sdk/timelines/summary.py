@@ -14,7 +14,7 @@ from collections.abc import Sequence
 
 from ugsd_sdk.attributes.attribute import SAID_ABOVE
 from ugsd_sdk.caption import NO_SPEECH
-from ugsd_sdk.timelines.clock import clock
+from ugsd_sdk.exports.clock import clock
 from ugsd_sdk.timelines.measures import Series
 from ugsd_sdk.timelines.parts import Relation, TimelineUtterance, TurningPoint
 from ugsd_sdk.timelines.phrases import joined

@@ -16,7 +16,7 @@ from ugsd_sdk.caption.parts import Result
 from ugsd_sdk.caption.stored_json import read_stored
 from ugsd_sdk.errors import WrongValue
 from ugsd_sdk.exports import CaptionFormat, TimedCaption, caption_file_text
-from ugsd_sdk.timelines.clock import clock
+from ugsd_sdk.exports.clock import clock
 from ugsd_sdk.timelines.parts import Seconds, TimelineChannel, TimelineNote
 
 if TYPE_CHECKING:

@@ -46,12 +46,8 @@ class Models:
         meter: Callable[[], Meter] | None = None,
     ) -> None:
         """Load nothing yet. Raises :class:`ConfigError` for what cannot be a drafter."""
-        require_callable("meter", meter)
         require_callable("uncertainty", uncertainty)
         require_callable("policy", policy)
-        methods = ("load", "find", "close")
-        if detector is not None and not all(hasattr(detector, name) for name in methods):
-            raise WrongType(f"detector must be a SpeechDetector, not {type(detector).__name__}")
         self._own = ExitStack()
         self.drafter, self._predictor_file = self._drafter_of(drafter)
         if detector is not None and not isinstance(detector, SpeechDetector):

@@ -168,7 +168,7 @@ def test_failed_clips_are_tried_again(folder: Path, captioned: list[Any]) -> Non
     assert len(list(map(Caption.from_json, Path("out.jsonl").read_text().splitlines()))) == 4
 
 
-@pytest.mark.parametrize("content", ["a,b\n1,2\n", '{"a": 1}\n', "\x00\n"])
+@pytest.mark.parametrize("content", ["a,b\n1,2\n", '{"a": 1}\n', "\x00\n", "[" * 100_000 + "\n"])
 @pytest.mark.parametrize("kind", ["jsonl", "csv"])
 def test_foreign_file_is_not_continued(
     kind: str, content: str, folder: Path, capsys: Printed
@@ -178,6 +178,17 @@ def test_foreign_file_is_not_continued(
     assert main(["caption", "clips", "--out", str(out), "--resume"]) == 1
     assert "line 1 of" in capsys.readouterr().err
     assert out.read_text() == content
+
+
+@pytest.mark.parametrize("row", ['"a\n', '"a"b\n', "a,b\n"])
+def test_damaged_row_is_not_continued(row: str, folder: Path, capsys: Printed) -> None:
+    assert main(["caption", "clips/a9.WAV", "--out", "out.csv"]) == 0
+    with Path("out.csv").open("a") as out:
+        out.write(row)
+    content = Path("out.csv").read_text()
+    assert main(["caption", "clips", "--out", "out.csv", "--resume"]) == 1
+    assert "line 3 of" in capsys.readouterr().err
+    assert Path("out.csv").read_text() == content
 
 
 def test_folder_gets_a_file_per_clip(folder: Path, captioned: list[Any], capsys: Printed) -> None:
